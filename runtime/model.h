@@ -91,6 +91,8 @@ typedef struct lvlm_model_options {
                                     NULL: none */
     size_t layers; /* of lvlm_model_open: only the first of its decoder blocks, as if it
                       had been made with so few (lvlm_manifest_cut). 0: all */
+    bool once;     /* no pass follows the first: the pages of a mapped file leave the
+                      resident set block by block, as soon as they were read */
     bool nudge; /* every value that enters the text is moved up or down by its last bit,
                    pseudo-randomly: what comes of it shows how far the model amplifies
                    rounding */

@@ -159,11 +159,13 @@ static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes 
     lvlm_outputs outputs = { .force = args->force };
     lvlm_outfile *out = NULL;
     cJSON *const bad = cJSON_CreateArray();
+    run_model_args chosen = args->model;
     lvlm_error not_finite;
     int rc, finite;
+    chosen.once = true;
     if ((rc = open_output(&outputs, &out, args, operands->at[0], err)) < 0 ||
-        (rc = run_open_model(&model, operands->at[0], &args->common, &args->model,
-                             notes, err)) < 0)
+        (rc = run_open_model(&model, operands->at[0], &args->common, &chosen, notes,
+                             err)) < 0)
         goto done;
     const double started = lvlm_seconds();
     if ((rc = forward(&list, model, args->inputs, args->common.quiet, err)) < 0)

@@ -25,6 +25,7 @@ typedef struct run_model_args {
     const char *compute;   /* LVLM_COMPUTE_NAMES; NULL: f32 */
     const char *reference; /* NULL: as trained */
     bool check;
+    bool once; /* no option: the program makes one pass */
 } run_model_args;
 
 // clang-format off

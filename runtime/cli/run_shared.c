@@ -25,6 +25,7 @@ int run_open_model(lvlm_model **out, const char *path, const lvlm_common_args *c
         .compute = lvlm_compute_of(args->compute),
         .threads = lvlm_thread_count(common),
         .reference = args->reference,
+        .once = args->once,
         .check = args->check,
         .checking = lvlm_progress_bytes,
         .checking_user = &bar,

@@ -77,6 +77,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
     p->weights.grads = p->gradients.at;
     p->weights.values = p->gradients.values;
     p->weights.adapters = p->adapters.of;
+    if (options->once) p->text.releases = &p->weights;
     for (lvlm_weight_part part = LVLM_PART_VISION; part < LVLM_N_PARTS; part++)
         p->gradients.trains[part] |= adapters_touch(&p->adapters, part);
     if ((rc = bind_parts(p, err)) < 0 || /* measures */

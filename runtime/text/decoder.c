@@ -3,6 +3,7 @@
 #include "runtime/text/decoder.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "runtime/ops/add.h"
@@ -97,6 +98,15 @@ static int norm_rows(const decoder *text, decoder_tape *t, const real *x, stages
     return 0;
 }
 
+static void release_block(const decoder *text, size_t i)
+{
+    char prefix[STAGE_NAME_BYTES];
+    const int n = snprintf(prefix, sizeof prefix, DECODER_BLOCKS "%zu.", i);
+    assert(n > 0 && (size_t)n < sizeof prefix);
+    (void)n;
+    weights_release_pages(text->releases, prefix);
+}
+
 int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows,
                     const lvlm_cross_view *cross_view, stages *s,
                     const ops_scratch *scratch, lvlm_error *err)
@@ -119,6 +129,7 @@ int decoder_forward(const decoder *text, decoder_tape *t, const real *image_rows
         if (stages_computes(s, stages_block(name, DECODER_BLOCKS, i)))
             x = transformer_tape_forward(&t->blocks, i, x, &view, scratch);
         TRY(stages_emit_rows(s, name, x, C, p, t->spare, err));
+        if (text->releases != NULL) release_block(text, i);
     }
     if (s->left == 0) return 0;
     if (t->cache != NULL) kv_cache_fill(t->cache, p, cross_view);

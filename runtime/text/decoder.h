@@ -57,6 +57,8 @@ typedef struct decoder {
     transformer_block *blocks; /* (layers), owned */
     norm_layer norm;           /* (C) */
     size_t first; /* the first block with anything that is trained; layers: none has */
+    const weights *releases; /* whose pages a forward releases block by block; NULL: it
+                                does not. Borrowed */
 } decoder;
 
 /* One pass through the decoder: shared tables, the activations of its blocks, its
