@@ -8,6 +8,7 @@
  * it is planted in the gradients too. */
 #include "tests/replay/slope_plants.h"
 #include "verify/cause/cause.h"
+#include "verify/report/report.h"
 
 /* ---- what is named --------------------------------------------------------------- */
 
@@ -176,6 +177,60 @@ static void dropout_is_recognised(void **state)
     scratch_remove(&s);
 }
 
+/* Before a norm a factor does not show, but in the gradient; an epsilon of the norm
+ * keeps it from being exact. */
+static void a_factor_that_a_norm_takes_out_is_found(void **state)
+{
+    const lvlm_compute compute = LVLM_COMPUTE_F32;
+    const lvlm_replay_options options = { .compute = &compute,
+                                          .threads = 1,
+                                          .grads = true };
+    scratch s;
+    lvlm_replay r;
+    recorded rec;
+    (void)state;
+    scratch_make(&s);
+    convert(&s, "paligemma2-odd");
+    recorded_open(&rec, LVLM_FIXTURES "/paligemma2-odd/golden64.safetensors");
+    multiply(&rec, GEMMA "self_attn.o_proj.weight", 0.5);
+    recorded_save(&rec, scratch_path(&s, "golden.safetensors"));
+    recorded_close(&rec);
+    must_replay(&r, scratch_path(&s, "model.lvlm"),
+                scratch_path(&s, "golden.safetensors"), &options);
+    assert_non_null(r.why);
+    assert_int_equal(r.why->n_candidates, 1);
+    assert_non_null(strstr(r.why->candidates[0].sentence, "what follows takes it out"));
+    lvlm_replay_free(&r);
+    scratch_remove(&s);
+}
+
+static void every_report_says_it(void **state)
+{
+    void (*const reports[])(lvlm_strbuf * out,
+                            const lvlm_replay *r) = { lvlm_report_html,
+                                                      lvlm_report_junit };
+    scratch s;
+    lvlm_replay r;
+    (void)state;
+    scratch_make(&s);
+    convert(&s, Q2);
+    replay(&r, &s, Q2, sum_of_losses, NULL);
+    for (size_t i = 0; i <= sizeof reports / sizeof *reports; i++) {
+        lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 20);
+        if (i < sizeof reports / sizeof *reports)
+            reports[i](&text, &r);
+        else
+            lvlm_report_text(&text, &r, 1000);
+        assert_false(text.failed);
+        assert_non_null(strstr(text.text, "first gradient with an error of its own: "
+                                          "grad.model.norm.weight"));
+        assert_non_null(strstr(text.text, "with the loss times 29"));
+        lvlm_strbuf_free(&text);
+    }
+    lvlm_replay_free(&r);
+    scratch_remove(&s);
+}
+
 /* Nothing is tried where only the first gradient is to be found. */
 static void a_shallow_replay_tries_nothing(void **state)
 {
@@ -206,6 +261,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_gradient_that_differs_is_explained),
         cmocka_unit_test(dropout_is_recognised),
+        cmocka_unit_test(a_factor_that_a_norm_takes_out_is_found),
+        cmocka_unit_test(every_report_says_it),
         cmocka_unit_test(a_shallow_replay_tries_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -288,7 +288,7 @@ static void find_own(slopes *l)
         x->own |= x->place == last;
         if (!x->own || x->stage->share.is_cause) continue;
         x->stage->share = (lvlm_replay_share){
-            .known = true, .own = x->stage->error, .is_cause = true, .is_direct = true
+            .own = x->stage->error, .is_cause = true, .given = NAN, .is_direct = true
         };
         l->s.out->n_causes++;
         if (l->s.replay->cause == NULL) l->s.replay->cause = x->stage;
@@ -357,7 +357,7 @@ static void choose(slopes *l)
     lvlm_replay *const r = s->replay;
     if (r->cause == NULL) { /* of no tensor of this model */
         lvlm_replay_stage *const first = r->stages + (r->first_bad - r->stages);
-        first->share = (lvlm_replay_share){ .own = first->error };
+        first->share = (lvlm_replay_share){ .own = first->error, .given = NAN };
         r->cause = first;
     }
     s->stage = s->out->stage = r->cause;

@@ -142,7 +142,8 @@ int lvlm_own_errors(lvlm_replay *r, const lvlm_model_options *options, bool expl
     lvlm_model *model = NULL;
     size_t n = 0;
     for (size_t i = 0; i < r->n_stages; i++) n += is_separable(&r->stages[i]);
-    const bool gradients = n == 0 && r->first_bad != NULL && r->first_bad->is_gradient;
+    const bool gradients = n == 0 && r->first_bad != NULL &&
+                           lvlm_starts_with(r->first_bad->name, LVLM_RECORDED_GRADIENT);
     if (n == 0 && !gradients) return 0;
     again.check = false; /* the first pass did, and noted what there is */
     again.notes = NULL;

@@ -28,8 +28,8 @@ typedef enum lvlm_verdict {
 } lvlm_verdict;
 
 /* The error of a stage that fails, in two: the one that it was given, and its own, when
- * it is computed by itself from recorded rows (own.h). Of a gradient it is known only
- * that the error is its own, when those of earlier tensors are right. */
+ * it is computed by itself from recorded rows (own.h). Of a gradient that is
+ * wrong by itself (cause/cause.h) `own` is its error, and `known` false. */
 typedef struct lvlm_replay_share {
     bool known;       /* else there is nothing below */
     double own;       /* its error then, as stage->error */

@@ -126,13 +126,13 @@ static void put_sum(lvlm_strbuf *out, const lvlm_replay *r)
 
 void lvlm_report_whose(lvlm_strbuf *out, const lvlm_replay *r)
 {
+    if (r->cause != NULL && r->cause->is_gradient) {
+        put_gradients(out, r);
+        return;
+    }
     if (!lvlm_report_has_shares(r)) return;
     if (r->cause == NULL) {
         put_sum(out, r);
-        return;
-    }
-    if (r->cause->is_gradient) {
-        put_gradients(out, r);
         return;
     }
     put_cause(out, r);

@@ -128,11 +128,10 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
     else if (before > 1)
         lvlm_strbuf_printf(out, "; the %zu before it are within their bands", before);
     lvlm_strbuf_puts(out, ".</p>\n");
-    if (!lvlm_report_has_shares(r)) return;
     lvlm_strbuf whose = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
     lvlm_report_whose(&whose, r);
     out->failed |= whose.failed;
-    if (!whose.failed)
+    if (whose.length > 0)
         lvlm_report_put(out, "<p class=\"why mismatch\">%s.</p>\n", whose.text);
     lvlm_strbuf_free(&whose);
     put_explanations(out, r);
