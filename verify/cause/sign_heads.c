@@ -16,8 +16,8 @@
 #include "formats/base/alloc.h"
 #include "formats/base/text.h"
 #include "formats/container/numeric.h"
+#include "verify/cause/block_pass.h"
 #include "verify/cause/broyden.h"
-#include "verify/cause/trial.h"
 #include "verify/replay/own.h"
 #include "verify/replay/replay_parts.h"
 
@@ -33,106 +33,23 @@ enum {
 #define SAME 1e-3                     /* of e: it is explained */
 
 typedef struct head_search {
-    cause_session *s;
-    const lvlm_replay_stage *from; /* what enters the block */
-    const lvlm_target *out;        /* (C,Q) its output map */
-    size_t R, C, Q, D;             /* rows that are looked at */
-    size_t *at;                    /* (R) which of the session's rows */
-    double *z;                     /* (R,C) rows that enter F */
-    double *y;                     /* (R,C) what came of a pass */
-    double *x, *computed;          /* (R,C) what enters the block, and its z */
-    double *e;                     /* (STARTS,R,C) */
-    bool *solved;                  /* (STARTS,R) */
-    bool given;                    /* z enters, else what is recorded */
+    block_pass pass;        /* its z and y are below */
+    const lvlm_target *out; /* (C,Q) its output map */
+    size_t R, C, Q, D;      /* rows that are looked at */
+    size_t *at;             /* (R) which of the session's rows */
+    double *z;              /* (R,C) rows that enter F */
+    double *y;              /* (R,C) what came of a pass */
+    double *x, *computed;   /* (R,C) what enters the block, and its z */
+    double *e;              /* (STARTS,R,C) */
+    bool *solved;           /* (STARTS,R) */
 } head_search;
-
-/* ---- a pass ---------------------------------------------------------------------- */
-
-static bool wants(void *user, const char *name)
-{
-    const head_search *const h = user;
-    return strcmp(name, h->s->stage->name) == 0;
-}
-
-static int take(void *user, const lvlm_tensor *got, lvlm_error *err)
-{
-    head_search *const h = user;
-    const size_t row = h->C * lvlm_dtype_bytes(got->dtype);
-    (void)err;
-    for (size_t r = 0; r < h->R; r++)
-        lvlm_convert_values(h->y + r * h->C, LVLM_F64,
-                            got->data + h->s->places[h->at[r]] * row, got->dtype, h->C);
-    return 0;
-}
-
-static bool gives(void *user, const char *name)
-{
-    const head_search *const h = user;
-    const lvlm_replay_stage *const stage = lvlm_replay_find(h->s->replay, name);
-    return stage != NULL && lvlm_is_givable(stage);
-}
-
-static int give(void *user, const lvlm_tensor *stage, void *values, lvlm_error *err)
-{
-    const head_search *const h = user;
-    const lvlm_replay_stage *const of = lvlm_replay_find(h->s->replay, stage->name);
-    const size_t row = h->C * lvlm_dtype_bytes(stage->dtype);
-    unsigned char *const bytes = values;
-    FAIL_IF(!lvlm_shape_equal(&of->recorded->shape, &stage->shape), err, LVLM_EFORMAT,
-            "stage %s: has another shape than in the first pass", stage->name);
-    lvlm_convert_values(values, stage->dtype, of->recorded->data, of->recorded->dtype,
-                        (size_t)lvlm_tensor_numel(of->recorded));
-    for (size_t r = 0; h->given && of == h->from && r < h->R; r++)
-        lvlm_convert_values(bytes + h->s->places[h->at[r]] * row, stage->dtype,
-                            h->z + r * h->C, LVLM_F64, h->C);
-    return 0;
-}
-
-/* h->y of the block. */
-static int run(head_search *h, lvlm_model *model, lvlm_error *err)
-{
-    const lvlm_stage_sink sink = {
-        .take = take, .wants = wants, .gives = gives, .give = give, .user = h
-    };
-    return lvlm_model_forward(model, h->s->replay->recording.checkpoint,
-                              LVLM_RECORDED_INPUT, &sink, err);
-}
-
-/* ---- variants -------------------------------------------------------------------- */
-
-#define OUT "*attn.out.*|*cross.out.*"
-#define DOWN "*.mlp.down.*|*.mlp.fc2.*"
-
-/* The block without the maps that match. */
-static int bind(head_search *h, lvlm_model **out, const char *globs, lvlm_error *err)
-{
-    cause_session *const s = h->s;
-    for (size_t i = 0; i < s->n_feeds; i++) {
-        const lvlm_target *const t = s->feeds[i];
-        if (!lvlm_matches_listed(globs, t->name)) continue;
-        double *const x = variant_values(&s->changed, t);
-        if (x == NULL) return lvlm_fail_memory(err);
-        memset(x, 0, (size_t)lvlm_tensor_numel(t->here.tensor) * sizeof *x);
-    }
-    return lvlm_model_bind(out, &s->changed.manifest, &s->options, err);
-}
-
-/* One pass of it. */
-static int pass_without(head_search *h, const char *globs, lvlm_error *err)
-{
-    lvlm_model *model = NULL;
-    int rc = bind(h, &model, globs, err);
-    if (rc == 0) rc = run(h, model, err);
-    lvlm_model_free(model);
-    return rc < 0 ? rc : variant_reset(&h->s->changed, err);
-}
 
 /* ---- the recorded z -------------------------------------------------------------- */
 
 static int make_solvers(broyden **out, const head_search *h, lvlm_arena *arena,
                         lvlm_error *err)
 {
-    const cause_session *const s = h->s;
+    const cause_session *const s = h->pass.s;
     broyden *const list = lvlm_arena_alloc(arena, h->R, sizeof *list);
     if (list == NULL) return lvlm_fail_memory(err);
     for (size_t r = 0; r < h->R; r++) {
@@ -152,11 +69,12 @@ static int iterate(head_search *h, lvlm_model *model, broyden *rows, lvlm_error 
 {
     size_t left = h->R;
     for (size_t i = 0; i < BROYDEN_STEPS && left > 0; i++) {
-        TRY(run(h, model, err));
+        TRY(block_pass_run(&h->pass, model, err));
         left = 0;
         for (size_t r = 0; r < h->R; r++) {
             double *const y = h->y + r * h->C;
-            for (size_t c = 0; c < h->C; c++) y[c] -= h->s->want[h->at[r] * h->C + c];
+            for (size_t c = 0; c < h->C; c++)
+                y[c] -= h->pass.s->want[h->at[r] * h->C + c];
             broyden_step(&rows[r], h->z + r * h->C, y);
             left += !rows[r].solved;
         }
@@ -174,7 +92,7 @@ static int solve(head_search *h, lvlm_model *model, size_t start, lvlm_error *er
     int rc = make_solvers(&rows, h, &arena, err);
     for (size_t i = 0; i < n; i++)
         h->z[i] = start == 0   ? h->computed[i]
-                  : start == 1 ? h->s->want[h->at[i / h->C] * h->C + i % h->C]
+                  : start == 1 ? h->pass.s->want[h->at[i / h->C] * h->C + i % h->C]
                                : h->x[i];
     if (rc == 0) rc = iterate(h, model, rows, err);
     for (size_t i = 0; rc == 0 && i < n; i++) e[i] = h->z[i] - h->computed[i];
@@ -186,12 +104,14 @@ static int solve(head_search *h, lvlm_model *model, size_t start, lvlm_error *er
 
 static int solve_all(head_search *h, lvlm_error *err)
 {
+    cause_session *const s = h->pass.s;
     lvlm_model *model = NULL;
-    int rc = bind(h, &model, OUT, err);
-    h->given = true;
+    TRY(block_clear(s, BLOCK_OUT, err));
+    int rc = lvlm_model_bind(&model, &s->changed.manifest, &s->options, err);
+    h->pass.z = h->z;
     for (size_t i = 0; rc == 0 && i < STARTS; i++) rc = solve(h, model, i, err);
     lvlm_model_free(model);
-    return rc < 0 ? rc : variant_reset(&h->s->changed, err);
+    return rc < 0 ? rc : variant_reset(&s->changed, err);
 }
 
 /* ---- what e is ------------------------------------------------------------------- */
@@ -270,22 +190,16 @@ static size_t largest_channel(const head_search *h)
 /* ---- sentences ------------------------------------------------------------------- */
 
 #define SAY(h, err, ...)                                                               \
-    cause_say((h)->s, &(h)->s->out->signs, &(h)->s->out->n_signs, err, __VA_ARGS__)
-
-static const lvlm_target *feed(const cause_session *s, const char *globs)
-{
-    for (size_t i = 0; i < s->n_feeds; i++)
-        if (lvlm_matches_listed(globs, s->feeds[i]->name)) return s->feeds[i];
-    return NULL;
-}
+    cause_say((h)->pass.s, &(h)->pass.s->out->signs, &(h)->pass.s->out->n_signs, err,  \
+              __VA_ARGS__)
 
 /* "rows 8 to 15 of NAME", of heads [first, first + n) of a map into them, after others:
  * those of NAME are "rows 8 to 15 there". */
 static const char *rows_of(const head_search *h, const char *before, const char *globs,
                            size_t first, size_t n)
 {
-    cause_session *const s = h->s;
-    const lvlm_target *const t = feed(s, globs);
+    cause_session *const s = h->pass.s;
+    const lvlm_target *const t = block_feed(s, globs);
     if (before == NULL || t == NULL) return before;
     const char *const rows = cause_rows(s, t, first * h->D, (first + n) * h->D - 1);
     const char *const of = rows != NULL ? strstr(rows, " of ") : NULL;
@@ -301,7 +215,7 @@ static const char *rows_of(const head_search *h, const char *before, const char 
 static int say_heads(const head_search *h, size_t first, size_t n, size_t group,
                      lvlm_error *err)
 {
-    const bool whole = n == group, relations = h->s->only_relations;
+    const bool whole = n == group, relations = h->pass.s->only_relations;
     const char *where = "";
     if (n == 1 || !whole)
         where = rows_of(h, where, "*attn.q.weight|*cross.q.weight", first, n);
@@ -321,7 +235,7 @@ static int say_heads(const head_search *h, size_t first, size_t n, size_t group,
 
 static int say_row(const head_search *h, size_t channel, lvlm_error *err)
 {
-    const char *const row = cause_rows(h->s, h->out, channel, channel);
+    const char *const row = cause_rows(h->pass.s, h->out, channel, channel);
     if (row == NULL) return lvlm_fail_memory(err);
     return SAY(h, err,
                "what attention adds is wrong in channel %zu of %zu alone: %s, or a "
@@ -333,8 +247,8 @@ static int say_row(const head_search *h, size_t channel, lvlm_error *err)
 static size_t group_of(const head_search *h)
 {
     const size_t heads = h->Q / h->D;
-    const size_t kv = lvlm_starts_with(h->s->stage->name, "text.")
-                          ? cause_count(h->s, "text.kv_heads")
+    const size_t kv = lvlm_starts_with(h->pass.s->stage->name, "text.")
+                          ? cause_count(h->pass.s, "text.kv_heads")
                           : heads;
     return kv > 0 && heads % kv == 0 ? heads / kv : 1;
 }
@@ -371,7 +285,7 @@ static int conclude(head_search *h, lvlm_error *err)
 /* Wrong rows, from the first on, at equal distances. */
 static void choose_rows(head_search *h)
 {
-    const cause_session *const s = h->s;
+    const cause_session *const s = h->pass.s;
     const size_t every = s->R / MOST_ROWS + 1;
     for (size_t r = 0; r < s->R; r++) {
         double d2 = 0, w2 = 0;
@@ -391,14 +305,15 @@ static void choose_rows(head_search *h)
 /* Does the block do what is said above? Without both maps it changes nothing. */
 static int check(head_search *h, bool *fits, lvlm_error *err)
 {
-    const lvlm_tensor *const given = h->from->recorded;
+    const lvlm_tensor *const given = h->pass.from->recorded;
     const size_t width = lvlm_dtype_bytes(given->dtype);
-    const double limit = 10 * lvlm_own_limit(h->s->stage);
+    const double limit = 10 * lvlm_own_limit(h->pass.s->stage);
     double d2 = 0, x2 = 0;
-    TRY(pass_without(h, OUT "|" DOWN, err));
+    TRY(block_clear(h->pass.s, BLOCK_OUT "|" BLOCK_DOWN, err));
+    TRY(block_pass_once(&h->pass, err));
     for (size_t r = 0; r < h->R; r++)
         lvlm_convert_values(h->x + r * h->C, LVLM_F64,
-                            given->data + h->s->places[h->at[r]] * h->C * width,
+                            given->data + h->pass.s->places[h->at[r]] * h->C * width,
                             given->dtype, h->C);
     for (size_t i = 0; i < h->R * h->C; i++) {
         d2 += (h->y[i] - h->x[i]) * (h->y[i] - h->x[i]);
@@ -411,11 +326,10 @@ static int check(head_search *h, bool *fits, lvlm_error *err)
 static int search(head_search *h, lvlm_error *err)
 {
     bool fits;
-    choose_rows(h);
-    if (h->R < FEWEST_ROWS) return 0;
     TRY(check(h, &fits, err));
     if (!fits) return 0;
-    TRY(pass_without(h, DOWN, err));
+    TRY(block_clear(h->pass.s, BLOCK_DOWN, err));
+    TRY(block_pass_once(&h->pass, err));
     memcpy(h->computed, h->y, h->R * h->C * sizeof *h->y);
     TRY(solve_all(h, err));
     return conclude(h, err);
@@ -423,30 +337,27 @@ static int search(head_search *h, lvlm_error *err)
 
 /* A block of which what enters it is recorded, and whose branches have no norm after
  * them. */
-static bool applies(head_search *h)
+static bool applies(head_search *h, cause_session *s)
 {
-    cause_session *const s = h->s;
     uint64_t work = 1;
-    h->out = feed(s, "*attn.out.weight|*cross.out.weight");
-    if (s->n_span != 1 || strstr(s->stage->name, "blocks.") == NULL || h->out == NULL ||
-        feed(s, "*.post_attn_norm.*") != NULL || s->stage->share.from == NULL)
+    h->out = block_feed(s, "*attn.out.weight|*cross.out.weight");
+    if (!block_pass_of(&h->pass, s) || h->out == NULL ||
+        block_feed(s, "*.post_attn_norm.*") != NULL)
         return false;
     for (size_t i = 0; i < s->n_feeds; i++)
         work += lvlm_tensor_numel(s->feeds[i]->here.tensor) * (uint64_t)s->R;
-    h->from = lvlm_replay_find(s->replay, s->stage->share.from);
     h->C = s->C;
     h->Q = (size_t)h->out->shape.dims[1];
     h->D = cause_head_dim(s, h->out);
     return h->out->shape.dims[0] == h->C && h->D > 0 && h->Q % h->D == 0 &&
-           work <= MOST_WORK / (STARTS * BROYDEN_STEPS) &&
-           lvlm_shape_equal(&h->from->recorded->shape, &s->stage->recorded->shape);
+           work <= MOST_WORK / (STARTS * BROYDEN_STEPS);
 }
 
 int cause_find_heads(cause_session *s, lvlm_error *err)
 {
-    head_search h = { .s = s };
+    head_search h = { .R = 0 };
     lvlm_error ignored = { .text = "" };
-    if (!applies(&h)) return 0;
+    if (!applies(&h, s)) return 0;
     const size_t n = MOST_ROWS * h.C;
     h.at = lvlm_arena_alloc(&s->arena, MOST_ROWS, sizeof *h.at);
     h.solved = lvlm_arena_alloc(&s->arena, STARTS * MOST_ROWS, sizeof *h.solved);
@@ -456,6 +367,11 @@ int cause_find_heads(cause_session *s, lvlm_error *err)
     h.x = h.y + n;
     h.computed = h.x + n;
     h.e = h.computed + n;
+    choose_rows(&h);
+    h.pass.R = h.R;
+    h.pass.at = h.at;
+    h.pass.y = h.y;
+    if (h.R < FEWEST_ROWS) return 0;
     /* a variant that cannot be computed says nothing */
     const int rc = search(&h, &ignored);
     return rc == LVLM_ENOMEM ? lvlm_fail_memory(err) : variant_reset(&s->changed, err);

@@ -1,0 +1,97 @@
+/* block_pass.c - see block_pass.h. */
+#include "verify/cause/block_pass.h"
+
+#include <string.h>
+
+#include "formats/base/text.h"
+#include "formats/container/numeric.h"
+#include "verify/replay/own.h"
+#include "verify/replay/replay_parts.h"
+
+static bool wants(void *user, const char *name)
+{
+    const block_pass *const p = user;
+    return strcmp(name, p->s->stage->name) == 0;
+}
+
+static int take(void *user, const lvlm_tensor *got, lvlm_error *err)
+{
+    block_pass *const p = user;
+    const size_t row = p->C * lvlm_dtype_bytes(got->dtype);
+    (void)err;
+    for (size_t r = 0; r < p->R; r++)
+        lvlm_convert_values(p->y + r * p->C, LVLM_F64,
+                            got->data + p->s->places[p->at[r]] * row, got->dtype, p->C);
+    return 0;
+}
+
+static bool gives(void *user, const char *name)
+{
+    const block_pass *const p = user;
+    const lvlm_replay_stage *const stage = lvlm_replay_find(p->s->replay, name);
+    return stage != NULL && lvlm_is_givable(stage);
+}
+
+static int give(void *user, const lvlm_tensor *stage, void *values, lvlm_error *err)
+{
+    const block_pass *const p = user;
+    const lvlm_replay_stage *const of = lvlm_replay_find(p->s->replay, stage->name);
+    const size_t row = p->C * lvlm_dtype_bytes(stage->dtype);
+    unsigned char *const bytes = values;
+    FAIL_IF(!lvlm_shape_equal(&of->recorded->shape, &stage->shape), err, LVLM_EFORMAT,
+            "stage %s: has another shape than in the first pass", stage->name);
+    lvlm_convert_values(values, stage->dtype, of->recorded->data, of->recorded->dtype,
+                        (size_t)lvlm_tensor_numel(of->recorded));
+    for (size_t r = 0; p->z != NULL && of == p->from && r < p->R; r++)
+        lvlm_convert_values(bytes + p->s->places[p->at[r]] * row, stage->dtype,
+                            p->z + r * p->C, LVLM_F64, p->C);
+    return 0;
+}
+
+int block_pass_run(block_pass *p, lvlm_model *model, lvlm_error *err)
+{
+    const lvlm_stage_sink sink = {
+        .take = take, .wants = wants, .gives = gives, .give = give, .user = p
+    };
+    return lvlm_model_forward(model, p->s->replay->recording.checkpoint,
+                              LVLM_RECORDED_INPUT, &sink, err);
+}
+
+int block_pass_once(block_pass *p, lvlm_error *err)
+{
+    cause_session *const s = p->s;
+    lvlm_model *model = NULL;
+    int rc = lvlm_model_bind(&model, &s->changed.manifest, &s->options, err);
+    if (rc == 0) rc = block_pass_run(p, model, err);
+    lvlm_model_free(model);
+    return rc < 0 ? rc : variant_reset(&s->changed, err);
+}
+
+const lvlm_target *block_feed(const cause_session *s, const char *globs)
+{
+    for (size_t i = 0; i < s->n_feeds; i++)
+        if (lvlm_matches_listed(globs, s->feeds[i]->name)) return s->feeds[i];
+    return NULL;
+}
+
+int block_clear(cause_session *s, const char *globs, lvlm_error *err)
+{
+    for (size_t i = 0; i < s->n_feeds; i++) {
+        const lvlm_target *const t = s->feeds[i];
+        if (!lvlm_matches_listed(globs, t->name)) continue;
+        double *const x = variant_values(&s->changed, t);
+        if (x == NULL) return lvlm_fail_memory(err);
+        memset(x, 0, (size_t)lvlm_tensor_numel(t->here.tensor) * sizeof *x);
+    }
+    return 0;
+}
+
+bool block_pass_of(block_pass *p, cause_session *s)
+{
+    *p = (block_pass){ .s = s, .C = s->C };
+    if (s->n_span != 1 || strstr(s->stage->name, "blocks.") == NULL ||
+        s->stage->share.from == NULL)
+        return false;
+    p->from = lvlm_replay_find(s->replay, s->stage->share.from);
+    return lvlm_shape_equal(&p->from->recorded->shape, &s->stage->recorded->shape);
+}
