@@ -28,6 +28,7 @@ import argparse
 import contextlib
 import copy
 import fnmatch
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -122,6 +123,11 @@ def check(tensors):
 
 # ---- the checkpoint ------------------------------------------------------------------------------
 
+def model_type(folder):
+    with open(f"{folder}/config.json") as f:
+        return json.load(f).get("model_type")
+
+
 class Checkpoint:
     """Tensors as they are stored, read one at a time from safetensors files or pickled shards."""
 
@@ -211,6 +217,11 @@ FAMILIES = {
                    blocks={"vision.blocks": "transformer.layers", "vision.global_blocks": "global_transformer.layers"},
                    tower_stages={"vision.patches": "patch_embedding", "vision.embed": "layernorm_pre",
                                  "vision.out": ""}),
+    # Qwen-VL (2023): its code goes through the blocks of its tower with the rows first
+    "qwen": dict(tower="transformer.visual", blocks={"vision.blocks": "transformer.resblocks"}, rows_first=True,
+                 text="transformer", layers="h", norm="ln_f",
+                 tower_stages={"vision.patches": "conv1", "vision.embed": "ln_pre", "vision.out": "<attn_pool",
+                               "connector.attn": "attn_pool", "connector.ln_post": "ln_post", "connector.out": ""}),
 }
 TEXT = "model.language_model.model|model.language_model|language_model.model|model"
 
@@ -244,14 +255,16 @@ def watch(model, keep):
     """Hooks that hand each stage to keep(name, tensor), in the library's own shape and order of rows;
     a list of what removes them."""
     family = FAMILIES[model.config.model_type]
-    tower, text = find(model, family["tower"]), find(model, TEXT, "layers")
+    layers_of = family.get("layers", "layers")
+    tower, text = find(model, family["tower"]), find(model, family.get("text", TEXT), layers_of)
     projector = find(model, family["projector"]) if "projector" in family else None
     hooks = []
 
-    def leaving(module, stage):
+    def leaving(module, stage, rows_first=False):
         def take(_, args, out):
             x = out[0] if isinstance(out, tuple) else getattr(out, "last_hidden_state", out)
-            keep(stage, x.flatten(2).transpose(1, 2) if x.dim() == 4 and "patches" in stage else x)
+            x = x.flatten(2).transpose(1, 2) if x.dim() == 4 and "patches" in stage else x
+            keep(stage, x.transpose(0, 1) if rows_first else x)
         hooks.append(module.register_forward_hook(take))
 
     def entering(module, stage):
@@ -268,11 +281,12 @@ def watch(model, keep):
     for stage, path in family["blocks"].items():
         layers = find(tower, path)
         for n in range(used_blocks(model.config, len(layers))):
-            leaving(layers[n], f"{stage}.{n}")
-    entering(text.layers[0], "text.embed")
-    for n, layer in enumerate(text.layers):
+            leaving(layers[n], f"{stage}.{n}", family.get("rows_first", False))
+    blocks = getattr(text, layers_of)
+    entering(blocks[0], "text.embed")
+    for n, layer in enumerate(blocks):
         leaving(layer, f"text.blocks.{n}")
-    leaving(text.norm, "text.norm")
+    leaving(getattr(text, family.get("norm", "norm")), "text.norm")
     return hooks
 
 
@@ -292,14 +306,16 @@ def cut(config, layers):
         text.cross_attention_layers = [i for i in text.cross_attention_layers if i < layers]
 
 
-def from_pretrained(folder, dtype, layers=None):
-    config = transformers.AutoConfig.from_pretrained(folder)
+def from_pretrained(folder, dtype, layers=None, own_code=False):
+    trust = {"trust_remote_code": True} if own_code else {}
+    config = transformers.AutoConfig.from_pretrained(folder, **trust)
     if config.model_type not in FAMILIES:
         raise Refused(f"{folder}: is of {config.model_type}, which is not one of {', '.join(FAMILIES)}")
     if layers:
         cut(config, layers)
-    return transformers.AutoModelForImageTextToText.from_pretrained(
-        folder, config=config, attn_implementation="eager", **{DTYPE_KEY: dtype}).eval()
+    library = transformers.AutoModelForCausalLM if own_code else transformers.AutoModelForImageTextToText
+    return library.from_pretrained(
+        folder, config=config, attn_implementation="eager", **{DTYPE_KEY: dtype}, **trust).eval()
 
 
 class Unallocated(TorchFunctionMode):
@@ -402,9 +418,10 @@ class Blockwise:
 class Reference:
     """A model that runs in one precision. `watcher` as watch()."""
 
-    def __init__(self, model, double, watcher=watch, blockwise=None, restated=None):
+    def __init__(self, model, double, watcher=watch, blockwise=None, restated=None, described=None):
         self.model, self.double, self.watcher, self.blockwise = model, double, watcher, blockwise
         self.restated = restated  # the module that computes in place of the library
+        self.described = described  # what computes, if that is not the library
         for m in model.modules():
             for name, value in list(vars(m).items()):
                 if isinstance(value, float) and (name.endswith("dropout") or isinstance(m, torch.nn.Dropout)):
@@ -414,8 +431,8 @@ class Reference:
         """The inputs in the precision, without those that older versions do not know and do not need."""
         dtype = torch.float64 if self.double else next(iter(self.model.parameters())).dtype
         known = inspect.signature(self.model.forward).parameters
-        return {k: v.to(dtype) if v.is_floating_point() else v for k, v in batch.items()
-                if k in known or k != "mm_token_type_ids"}
+        return {k: v.to(dtype) if v.is_floating_point() else v.long() if k == "labels" else v
+                for k, v in batch.items() if k in known or k != "mm_token_type_ids"}
 
     def forward(self, batch):
         """Stages in evaluation, in order of computation, logits and loss."""
@@ -457,11 +474,17 @@ class Reference:
             with throughout(self.double):
                 tokens, _ = self.restated.generate(self.model, prompt, {"most": n}, rounds.append)
             return tokens, {f"round.{i}.logits": x for i, x in enumerate(rounds)}
+        turns = []
+        if self.model.config.model_type == "qwen":
+            turns = turns_of(self.model.generation_config)
+            self.model.transformer.visual.pixels = prompt.pop("pixel_values", None)
         with throughout(self.double), torch.no_grad():
             out = self.model.generate(**prompt, max_new_tokens=n, do_sample=False, num_beams=1, output_logits=True,
-                                      return_dict_in_generate=True)
+                                      return_dict_in_generate=True,
+                                      **({"stop_words_ids": [[t] for t in turns]} if turns else {}))
         tokens = out.sequences[0, prompt["input_ids"].shape[1]:]
-        return tokens, {f"round.{i}.logits": x[0] for i, x in enumerate(out.logits)}
+        forced = [i + 1 for i, t in enumerate(tokens.tolist()) if t in turns]  # only the end can follow
+        return tokens, {f"round.{i}.logits": x[0] for i, x in enumerate(out.logits) if i not in forced}
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -547,9 +570,35 @@ def parts_of(message):
 
 
 def images_of(messages, folder):
-    from PIL import Image
     files = [p.get("image", p.get("path")) for m in messages for p in parts_of(m) if p["type"] == "image"]
-    return [Image.open(os.path.join(folder, f)).convert("RGB") for f in files]
+    if files and importlib.util.find_spec("PIL") is None:
+        raise Refused("images need pillow: pip install pillow")
+    return [read_image(os.path.join(folder, f)) for f in files]
+
+
+def read_image(path):
+    from PIL import Image
+    return Image.open(path).convert("RGB")
+
+
+def processor_of(folder):
+    """What makes tensors of texts and images; what it lacks is named."""
+    ready = "or make the tensors with `lvlm-run preprocess` and pass --inputs"
+    if model_type(folder) == "qwen":
+        raise Refused(f"{folder}: Qwen-VL (2023) has no processor of transformers' kind: make the tensors with "
+                      "`lvlm-run preprocess` and pass --inputs")
+    try:
+        return transformers.AutoProcessor.from_pretrained(folder)
+    except ImportError as e:
+        lacks = sorted(set(re.findall(r"requires the (\w+) library", str(e)))) or [getattr(e, "name", None) or str(e)]
+        packages = " ".join(PACKAGES.get(n, n.lower()) for n in lacks)
+        raise Refused(f"{folder}: its processor needs {packages}: pip install {packages}; {ready}") from e
+    except Exception as e:  # without a tokenizer the library fails in many ways
+        raise Refused(f"{folder}: has no processor that transformers {transformers.__version__} reads "
+                      f"({str(e).strip().partition(chr(10))[0]}): complete the folder, {ready}") from e
+
+
+PACKAGES = {"PIL": "pillow"}
 
 
 def rendered(processor, messages, prompt_only):
@@ -571,19 +620,21 @@ def processed(processor, texts, images):
                           **begun))
 
 
-def read_messages(folder, args, config):
+def read_messages(folder, args):
     """One batch of the conversations, with labels."""
-    processor = transformers.AutoProcessor.from_pretrained(folder)
+    processor, config = processor_of(folder), transformers.AutoConfig.from_pretrained(folder)
     rows = conversations_of(args)
     images = [images_of(r, os.path.dirname(args.messages) if args.messages else "") for r in rows]
     answered = [r[-1]["role"] == "assistant" for r in rows]
     if config.model_type == "paligemma":
-        suffixes = ["".join(p["text"] for p in parts_of(r[-1])) if a else None for r, a in zip(rows, answered)]
+        if any(answered) and not all(answered):
+            raise Refused("PaliGemma's texts of one batch have an answer each, or none has one")
+        suffixes = ["".join(p["text"] for p in parts_of(r[-1])) for r in rows]
         texts = [rendered(processor, r, True) for r in rows]
         pictures = [i for row in images for i in row]
         batch = dict(processor(text=texts, images=pictures, padding=True, return_tensors="pt",
                                **({"suffix": suffixes} if all(answered) else {})))
-        return batch if "labels" in batch else dict(batch, labels=labels_of(batch, config, None))
+        return batch if all(answered) else dict(batch, labels=labels_of(batch, config, None))
     batch = processed(processor, [rendered(processor, r, False) for r in rows], images)
     prompts = [processed(processor, [rendered(processor, r, True)], [i])["input_ids"].shape[1] if a else 0
                for r, i, a in zip(rows, images, answered)]
@@ -603,15 +654,18 @@ def labels_of(batch, config, prompts):
     return labels
 
 
-def read_inputs(folder, args, config):
-    if not args.inputs:
-        return [read_messages(folder, args, config)]
+def read_inputs(folder, args):
     batches = [{k.removeprefix("in."): v for k, v in load_file(f).items() if "." not in k.removeprefix("in.")}
-               for f in args.inputs]
+               for f in args.inputs] or [read_messages(folder, args)]
     for file, batch in zip(args.inputs, batches):
         if "input_ids" not in batch:
             raise Refused(f"{file}: has no input_ids")
+    for batch in batches:
         batch.setdefault("attention_mask", torch.ones_like(batch["input_ids"]))
+        if "labels" in batch and not (batch["labels"][:, 1:] != -100).any():
+            del batch["labels"]  # the mean over none is not a number
+        if "labels" not in batch and (args.grads or args.steps):
+            raise Refused("--grads and --steps: need labels in every batch, or a text to learn")
     return batches
 
 
@@ -715,11 +769,62 @@ def say(*words):
     print("record_golden:", *words, file=sys.stderr)
 
 
+# ---- Qwen-VL (2023): code of its own, in the folder of the checkpoint ------------------------------
+
+def turns_of(settings):
+    """Ids that open and close a turn of a chat: in its vocabulary the two after the end of text."""
+    end = settings.eos_token_id if getattr(settings, "chat_format", "") == "chatml" else None
+    return [] if end is None else [end + 1, end + 2]
+
+
+def given_pixels(model):
+    """That code opens the images whose paths the ids spell: let it take pixels instead, whatever is spelt.
+    In training it takes the rotary base of the evaluation before: let it start afresh."""
+    visual, rotary, forward = model.transformer.visual, model.transformer.rotary_emb, model.forward
+    opens = model.config.visual["image_start_id"]
+
+    @functools.wraps(forward)
+    def with_pixels(input_ids, pixel_values=None, **others):
+        if pixel_values is not None:
+            visual.pixels = pixel_values
+        if model.training:
+            rotary._ntk_alpha_cached, rotary._seq_len_cached = 1.0, 0
+        ids = input_ids.clone()
+        for (row, first), (_, end) in zip((ids == opens).nonzero(), (ids == opens + 1).nonzero()):
+            ids[row, first + 1:end] = opens + 2
+            ids[row, first + 1] = ord("a")
+        return forward(ids, **others)
+    visual.encode = lambda paths: visual(visual.pixels)
+    model.forward = with_pixels
+    return model
+
+
+def by_own_code(args, folder, checkpoint):
+    """The makers' code; Refused where it does not run. It is asked for two tokens to find out, and for
+    the weights that it has loaded."""
+    double = args.precision == "double"
+    dtype, whole = checkpoint.dtype() if double else DTYPES[args.precision], args.whole or args.steps > 0
+    try:
+        model = from_pretrained(folder, dtype, args.layers, True).to(dtype)  # its table of positions is float32
+        wrong = [n for n, p in model.named_parameters()
+                 if not torch.equal(checkpoint.tensor(n).to(p.dtype), p.detach())]
+        if wrong:
+            raise Refused(f"{wrong[0]} has other values than in the checkpoint")
+        model = given_pixels(in_double(model, whole) if double else model)
+        with open(f"{folder}/modeling_qwen.py", "rb") as f:
+            digest = hashlib.sha256(f.read()).hexdigest()
+        reference = Reference(model, double, blockwise=Blockwise(model) if double and not whole else None,
+                              described=f"the makers' code, modeling_qwen.py {digest}")
+        text = torch.tensor([[0, 1]])
+        reference.forward({"input_ids": text, "attention_mask": torch.ones_like(text)})
+        return reference
+    except Exception as e:  # whatever a library that is too new does to it
+        reason = " ".join(str(e).split()) or type(e).__name__
+        raise Refused(f"{folder}: its own code does not run in transformers {transformers.__version__}: {reason}") from e
+
+
 def restatement(args, folder):
-    """Qwen-VL (2023), by a module that has of_checkpoint, watch and generate."""
-    if not args.qwen_vl_restatement:
-        raise Refused(f"{folder}: is Qwen-VL (2023), whose own code does not run in transformers "
-                      f"{transformers.__version__}; --qwen-vl-restatement FILE.py computes the same")
+    """By a module that has of_checkpoint, watch and generate."""
     sys.path.insert(0, os.path.dirname(os.path.abspath(args.qwen_vl_restatement)))
     sys.modules["record_golden"] = sys.modules[__name__]  # which it may import: not twice
     spec = importlib.util.spec_from_file_location("restatement", args.qwen_vl_restatement)
@@ -728,13 +833,26 @@ def restatement(args, folder):
     double = args.precision == "double"
     with throughout(double):
         model = module.of_checkpoint(folder, DTYPES[args.precision], args.layers)
-    return Reference(model, double, module.watch, restated=module)
+    return Reference(model, double, module.watch, restated=module, described="a restatement of the makers' code")
+
+
+def qwen_vl(args, folder, checkpoint):
+    if not args.trust_remote_code and not args.qwen_vl_restatement:
+        raise Refused(f"{folder}: is Qwen-VL (2023), which has code of its own: --trust-remote-code runs it, in a "
+                      "transformers that it knows, such as 4.49; --qwen-vl-restatement FILE.py computes the same")
+    if args.trust_remote_code:
+        try:
+            return by_own_code(args, folder, checkpoint)
+        except Refused as e:
+            if not args.qwen_vl_restatement:
+                raise
+            say(f"{e}; the restatement is recorded")
+    return restatement(args, folder)
 
 
 def open_reference(args, folder, checkpoint):
-    with open(f"{folder}/config.json") as f:
-        if json.load(f).get("model_type") == "qwen":
-            return restatement(args, folder)
+    if model_type(folder) == "qwen":
+        return qwen_vl(args, folder, checkpoint)
     if args.precision != "double":
         return Reference(from_pretrained(folder, DTYPES[args.precision], args.layers), False)
     whole = args.whole or args.steps > 0
@@ -765,15 +883,14 @@ def run(args):
         from huggingface_hub import snapshot_download
         folder = snapshot_download(folder)
     training = read_training(args.training)
-    checkpoint = Checkpoint(folder)
+    checkpoint, batches = Checkpoint(folder), read_inputs(folder, args)
     reference = open_reference(args, folder, checkpoint)
     config = reference.model.config
-    batches = read_inputs(folder, args, config)
     batch, mask = batches[0], batches[0]["attention_mask"]
     meta = metadata(family_of(config), args.precision)
     meta.update(checkpoint=checkpoint.digest())
-    if reference.restated:
-        meta.update(reference="trained", model="a restatement of the makers' code")
+    if reference.described:
+        meta.update(reference="trained", model=reference.described)
     if args.layers:
         meta["layers"] = str(args.layers)
     tensors = {f"in.{k}": v for k, v in batch.items()}
@@ -839,8 +956,10 @@ def main():
     add("--whole", action="store_true", help="widen all weights at once")
     add("--once", action="store_true", help="do not run a second time")
     add("--threads", metavar="N", type=int)
+    add("--trust-remote-code", action="store_true",
+        help="run the code in MODEL, which Qwen-VL (2023) has; transformers 4.49 can")
     add("--qwen-vl-restatement", metavar="FILE.py",
-        help="Qwen-VL's own code needs a transformers older than 4.49: a module that computes the same")
+        help="a module that computes what Qwen-VL's code does, for where that does not run")
     add("--force", action="store_true", help="overwrite OUT")
     args = parser.parse_args()
     try:

@@ -69,10 +69,11 @@ for folder; do
     done
 done
 
+bands=$top/verify/replay/bands.h
 printf 'on %s; recorded with %s\n' \
     "$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -1)" \
     "$(sort -u "$work/sets" | paste -sd ' ')"
-sed -n 's/^#define LVLM_\([A-Z0-9_]*\) \([0-9.e-]*\)$/\1 \2/p' "$top/verify/bands.h" |
+sed -n 's/^#define LVLM_\([A-Z0-9_]*\) \([0-9.e-]*\)$/\1 \2/p' "$bands" |
     awk '
         NR == FNR { band[$1] = $2; next }
         { kind = $1 SUBSEP $2 }
