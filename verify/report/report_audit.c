@@ -1,5 +1,6 @@
 /* report_audit.c - an audit in words, as JUnit XML, as annotations, and as one page of
  * HTML. */
+#include "formats/base/infile.h"
 #include "verify/report/report.h"
 #include "verify/report/report_parts.h"
 #include "verify/report/report_words.h"
@@ -29,6 +30,7 @@ static void put_replay(lvlm_strbuf *out, const lvlm_check *c)
                        r->n_stages, r->n_failed == 1 ? "fails" : "fail",
                        r->first_bad->name);
     lvlm_report_reason(out, r->first_bad);
+    lvlm_report_mistake(out, r);
 }
 
 void lvlm_report_check(lvlm_strbuf *out, const lvlm_check *c)
@@ -54,7 +56,8 @@ void lvlm_report_check(lvlm_strbuf *out, const lvlm_check *c)
                                                     : "missing or of one value");
 }
 
-void lvlm_report_audit(lvlm_strbuf *out, const lvlm_audit *a)
+/* `golden` is what the recording of the worst check is called. */
+static void put_result(lvlm_strbuf *out, const lvlm_audit *a, const char *golden)
 {
     const lvlm_check *const bad = a->worst;
     if (bad == NULL) {
@@ -63,9 +66,13 @@ void lvlm_report_audit(lvlm_strbuf *out, const lvlm_audit *a)
     }
     lvlm_strbuf_printf(out, "%zu of %zu checks passed; %s%s%s %s", a->n_passed,
                        a->n_checks, lvlm_check_name(bad->kind),
-                       bad->golden != NULL ? " of " : "",
-                       bad->golden != NULL ? bad->golden : "",
+                       golden != NULL ? " of " : "", golden != NULL ? golden : "",
                        bad->state == LVLM_CHECK_ERROR ? "could not be made" : "failed");
+}
+
+void lvlm_report_audit(lvlm_strbuf *out, const lvlm_audit *a)
+{
+    put_result(out, a, a->worst != NULL ? a->worst->golden : NULL);
 }
 
 /* ---- JUnit ---------------------------------------------------------------------- */
@@ -177,18 +184,31 @@ static void put_row(lvlm_strbuf *out, const lvlm_audit *a, const lvlm_check *c)
     lvlm_strbuf_free(&sentence);
 }
 
+/* The verdict in a sentence, and what is wrong in another one. */
+static void put_header(lvlm_strbuf *out, const lvlm_audit *a)
+{
+    const lvlm_check *const bad = a->worst;
+    lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_MAX_REPORT), what = line;
+    put_result(&line, a,
+               bad != NULL && bad->golden != NULL ? lvlm_path_base(bad->golden) : NULL);
+    if (bad != NULL) lvlm_report_check(&what, bad);
+    out->failed = out->failed || line.failed || what.failed;
+    lvlm_report_badge(out, bad == NULL, bad == NULL ? "✓ Passed" : "✗ Not passed",
+                      NULL);
+    lvlm_report_put(out, "<h1>%s</h1>\n", line.text != NULL ? line.text : "");
+    if (what.text != NULL)
+        lvlm_report_put(out, "<p class=\"why mismatch\">%s.</p>\n", what.text);
+    lvlm_strbuf_puts(out, "</header>\n");
+    lvlm_strbuf_free(&line);
+    lvlm_strbuf_free(&what);
+}
+
 void lvlm_report_audit_html(lvlm_strbuf *out, const lvlm_audit *a)
 {
-    const bool ok = a->worst == NULL;
-    lvlm_strbuf line = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
-    lvlm_report_audit(&line, a);
-    out->failed = out->failed || line.failed;
-    lvlm_report_page_open(out, ok ? "All checks passed" : "Not passed", a->model);
-    lvlm_report_badge(out, ok, ok ? "✓ Passed" : "✗ Not passed");
-    lvlm_report_put(out,
-                    "<h1>%s</h1>\n</header>\n<h2>Checks</h2>\n"
-                    "<div class=\"panel\"><dl>\n",
-                    line.text != NULL ? line.text : "");
+    lvlm_report_page_open(out, a->worst == NULL ? "All checks passed" : "Not passed",
+                          a->model);
+    put_header(out, a);
+    lvlm_strbuf_puts(out, "<h2>Checks</h2>\n<div class=\"panel\"><dl>\n");
     for (size_t i = 0; i < a->n_checks; i++) put_row(out, a, &a->checks[i]);
     lvlm_strbuf_puts(out, "</dl></div>\n");
     for (size_t i = 0; i < a->n_checks; i++) {
@@ -198,5 +218,4 @@ void lvlm_report_audit_html(lvlm_strbuf *out, const lvlm_audit *a)
         lvlm_strbuf_puts(out, "</section>\n");
     }
     lvlm_report_page_close(out);
-    lvlm_strbuf_free(&line);
 }

@@ -173,6 +173,18 @@ static const char *tensor(char text[LVLM_CAUSE_TEXT], const lvlm_cause_tensor *t
     return text;
 }
 
+void lvlm_report_mistake(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    const lvlm_cause *const c = r->why;
+    if (c == NULL || c->n_candidates == 0 || !c->candidates[0].agrees) return;
+    if (c->stage != r->first_bad) {
+        lvlm_strbuf_puts(out, "; first with an error of its own: ");
+        put_name(out, c->stage->name);
+    }
+    lvlm_strbuf_printf(out, "%s %s", c->stage != r->first_bad ? ":" : ";",
+                       c->candidates[0].sentence);
+}
+
 const char *lvlm_report_cause(char text[LVLM_CAUSE_TEXT], const char **kind,
                               const lvlm_replay *r, size_t i)
 {

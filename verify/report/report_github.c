@@ -45,7 +45,7 @@ void lvlm_report_github_line(lvlm_strbuf *out, bool error, const char *title,
     lvlm_strbuf_puts(out, "\n");
 }
 
-/* The first stage that fails, by how much, and possible causes. */
+/* The first stage that fails, by how much, and what explains it or may be the cause. */
 static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
 {
     lvlm_mismatch sentences[LVLM_MISMATCHES];
@@ -56,6 +56,7 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
                        lvlm_verdict_name(r->first_bad->verdict));
     lvlm_strbuf_printf(&message, "first stage that is wrong: %s: ", r->first_bad->name);
     lvlm_report_reason(&message, r->first_bad);
+    lvlm_report_mistake(&message, r);
     for (size_t i = 0; i < n; i++) lvlm_strbuf_printf(&message, "; %s", sentences[i]);
     out->failed = out->failed || title.failed || message.failed;
     if (!out->failed)

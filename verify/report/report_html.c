@@ -25,16 +25,18 @@ static bool is_passed(const lvlm_replay *r)
 
 /* ---- verdict -------------------------------------------------------------------- */
 
-void lvlm_report_badge(lvlm_strbuf *out, bool ok, const char *word)
+void lvlm_report_badge(lvlm_strbuf *out, bool ok, const char *word, const char *of)
 {
     lvlm_strbuf_printf(
         out,
         "<header>\n<svg class=\"badge %s\" viewBox=\"0 0 44 44\" role=\"img\" "
         "aria-label=\"%s\"><circle cx=\"22\" cy=\"22\" r=\"22\"/><path d=\"%s\"/>"
-        "</svg>\n<p class=\"word %s\">%s</p>\n",
+        "</svg>\n<p class=\"word %s\">%s",
         ok ? "ok" : "bad", ok ? "passed" : "failed",
         ok ? "M13 23l6.5 6.5L31.5 16" : "M15 15l14 14m0-14l-14 14", ok ? "ok" : "bad",
         word);
+    if (of != NULL) lvlm_report_put(out, ": <span class=\"of name\">%s</span>", of);
+    lvlm_strbuf_puts(out, "</p>\n");
 }
 
 /* The stage that is closest to leaving its band; NULL: every value is equal. */
@@ -151,7 +153,8 @@ static void put_verdict(lvlm_strbuf *out, const lvlm_replay *r)
     lvlm_report_badge(out, is_passed(r),
                       r->is_measure  ? "Precision"
                       : is_passed(r) ? "✓ Replay passed"
-                                     : "✗ Replay failed");
+                                     : "✗ Replay failed",
+                      lvlm_path_base(r->golden));
     if (r->n_stages == 0)
         lvlm_strbuf_puts(out, "<h1>Nothing was compared: no stage is recorded</h1>\n");
     else if (r->first_bad == NULL && r->is_measure)

@@ -27,8 +27,9 @@ void lvlm_report_escape_cut(lvlm_strbuf *out, const char *text, size_t n_bytes,
 /* Everything up to the first element of the page, whose title begins with a verdict. */
 void lvlm_report_page_open(lvlm_strbuf *out, const char *verdict, const char *model);
 void lvlm_report_page_close(lvlm_strbuf *out);
-/* The beginning of a header: a sign, and a word beside it. */
-void lvlm_report_badge(lvlm_strbuf *out, bool ok, const char *word);
+/* The beginning of a header: a sign, a word beside it, and the file that it is about;
+ * NULL: none. */
+void lvlm_report_badge(lvlm_strbuf *out, bool ok, const char *word, const char *of);
 /* A replay: its header, and all that follows. */
 void lvlm_report_replay(lvlm_strbuf *out, const lvlm_replay *replay);
 

@@ -299,17 +299,23 @@ static void put_cause(lvlm_strbuf *out, const lvlm_replay *r)
 {
     char text[LVLM_CAUSE_TEXT];
     const char *kind, *sentence;
+    bool tensors = false;
     if (r->why == NULL) return;
     lvlm_report_put(out,
                     "<h2>Why <span class=\"name\">%s</span></h2>\n"
                     "<p class=\"note\">Of its error, of the tensors that feed it, "
                     "and of known mistakes that were undone.</p>\n<ul>\n",
                     r->why->stage->name);
-    for (size_t i = 0; (sentence = lvlm_report_cause(text, &kind, r, i)) != NULL; i++)
+    for (size_t i = 0; (sentence = lvlm_report_cause(text, &kind, r, i)) != NULL; i++) {
+        const bool is_tensor = strcmp(kind, "tensor") == 0;
+        if (is_tensor && !tensors)
+            lvlm_strbuf_puts(out, "</ul>\n<ul class=\"feeds\">\n");
+        tensors = is_tensor;
         lvlm_report_put(out,
                         strcmp(kind, "cause") == 0 ? "<li><strong>%s</strong></li>\n"
                                                    : "<li>%s</li>\n",
                         sentence);
+    }
     lvlm_strbuf_puts(out, "</ul>\n");
 }
 

@@ -66,6 +66,10 @@ void lvlm_report_from(lvlm_strbuf *out, const lvlm_replay_stage *stage);
 enum { LVLM_CAUSE_TEXT = 1024 };
 const char *lvlm_report_cause(char text[LVLM_CAUSE_TEXT], const char **kind,
                               const lvlm_replay *replay, size_t i);
+/* Append "; with rope_theta 10000 instead of 1000000 this stage agrees ...", the known
+ * mistake that explains the failure best, if one does; of another stage than the first
+ * that fails its name is before it. */
+void lvlm_report_mistake(lvlm_strbuf *out, const lvlm_replay *replay);
 /* Which stage is at fault, and which follow: a sentence without markup; nothing if
  * nothing fails. */
 void lvlm_report_whose(lvlm_strbuf *out, const lvlm_replay *replay);
