@@ -71,7 +71,7 @@ lvlm_model_options lvlm_replay_model_options(const lvlm_replay *r,
         .layers = r->layers,
         .trains = options->grads ? lvlm_pass_trains_all : NULL,
         .notes = options->notes,
-        .check = true,
+        .check = !options->checked,
         .checking = options->checking,
         .checking_user = options->checking_user,
     };

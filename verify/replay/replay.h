@@ -147,6 +147,7 @@ typedef struct lvlm_replay_options {
     bool grads;    /* compare the recorded gradients too, after the stages */
     bool steps;    /* train the recorded steps too, after everything else */
     lvlm_replay_depth depth;
+    bool checked; /* tensors were just compared with their digests: not again */
     void (*progress)(void *user, size_t done, size_t total); /* stages; may be NULL */
     void *user;
     void (*checking)(void *user, uint64_t done, uint64_t total); /* may be NULL */
