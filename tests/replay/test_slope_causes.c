@@ -204,6 +204,45 @@ static void a_factor_that_a_norm_takes_out_is_found(void **state)
     scratch_remove(&s);
 }
 
+static void take_one(unsigned char *bytes, const lvlm_tensor *t)
+{
+    const size_t n = (size_t)lvlm_tensor_numel(t);
+    double *const x = malloc(n * sizeof *x);
+    assert_non_null(x);
+    lvlm_convert_values(x, LVLM_F64, bytes, t->dtype, n);
+    for (size_t i = 0; i < n; i++) x[i] -= 1;
+    lvlm_convert_values(bytes, t->dtype, x, LVLM_F64, n);
+    free(x);
+}
+
+/* A mistake of a stage that is not recorded is tried with gradients. */
+static void gradients_judge_where_no_stage_is_recorded(void **state)
+{
+    const lvlm_replay_options options = { .threads = 1, .grads = true };
+    scratch s;
+    lvlm_replay r;
+    recorded rec;
+    (void)state;
+    scratch_make(&s);
+    convert(&s, MLP);
+    native_change(scratch_path(&s, "model.lvlm"), "text.norm.weight", take_one,
+                  scratch_path(&s, "wrong.lvlm"));
+    recorded_open(&rec, LVLM_FIXTURES "/" MLP "/golden64.safetensors");
+    recorded_drop(&rec, "out.[clt]*");
+    recorded_save(&rec, scratch_path(&s, "golden.safetensors"));
+    recorded_close(&rec);
+    must_replay(&r, scratch_path(&s, "wrong.lvlm"),
+                scratch_path(&s, "golden.safetensors"), &options);
+    assert_non_null(r.why);
+    assert_string_equal(r.cause->name, MLP_NORM);
+    assert_true(list_says(r.why->signs, r.why->n_signs,
+                          "stage text.norm, which is not recorded"));
+    assert_true(r.why->n_candidates > 0 && r.why->candidates[0].agrees);
+    assert_string_equal(r.why->candidates[0].mistake, "norm_offset");
+    lvlm_replay_free(&r);
+    scratch_remove(&s);
+}
+
 static void every_report_says_it(void **state)
 {
     void (*const reports[])(lvlm_strbuf * out,
@@ -262,6 +301,7 @@ int main(void)
         cmocka_unit_test(every_gradient_that_differs_is_explained),
         cmocka_unit_test(dropout_is_recognised),
         cmocka_unit_test(a_factor_that_a_norm_takes_out_is_found),
+        cmocka_unit_test(gradients_judge_where_no_stage_is_recorded),
         cmocka_unit_test(every_report_says_it),
         cmocka_unit_test(a_shallow_replay_tries_nothing),
     };

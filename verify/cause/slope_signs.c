@@ -8,6 +8,7 @@
 #include "formats/base/text.h"
 #include "verify/cause/slope.h"
 #include "verify/replay/own.h"
+#include "verify/replay/recording.h"
 
 enum { MOST_TEXT = 1 << 12, NAMED = 4 };
 
@@ -64,11 +65,17 @@ static int say_place(slopes *l, const slope *cause, lvlm_error *err)
         n_right += l->at[i].place < cause->place && !l->at[i].wrong;
         n_followers += l->at[i].wrong && !l->at[i].own;
     }
-    TRY(SAY(l, err,
-            "%s is a tensor of stage %s: what differs is which rows, labels or "
-            "weights take part there or after it (padding, frozen parts, a "
-            "tied table), not what is computed forward",
-            cause_name(cause->target), stage));
+    if (lvlm_recording_find(&l->s.replay->recording, stage) == NULL)
+        TRY(SAY(l, err,
+                "%s is a tensor of stage %s, which is not recorded: what is computed "
+                "forward may be wrong there or before it",
+                cause_name(cause->target), stage));
+    else
+        TRY(SAY(l, err,
+                "%s is a tensor of stage %s: what differs is which rows, labels or "
+                "weights take part there or after it (padding, frozen parts, a "
+                "tied table), not what is computed forward",
+                cause_name(cause->target), stage));
     if (n_followers == 0 && n_right > 0)
         return SAY(l, err,
                    "gradients of tensors before it agree, so what flows back through "
