@@ -12,6 +12,7 @@
 #define TILE_ZERO(t) _tile_zero(t)
 #define TILE_LOAD(t, at, stride) _tile_loadd(t, at, stride)
 #define TILE_DOT(sum, rows, columns) _tile_dpbf16ps(sum, rows, columns)
+#define AMX_STORED() __asm__ volatile("" ::: "memory")
 #define TILE_STORE(t, at, stride) _tile_stored(t, at, stride)
 
 #include "runtime/kernel/amx_block.h"

@@ -1,7 +1,8 @@
-/* amx_block.h - the block of tiles, over five operations on tiles that are macros:
+/* amx_block.h - the block of tiles, over operations on tiles that are macros:
  *
  *   TILE_ZERO(t)   TILE_LOAD(t, at, stride)   TILE_DOT(sum, rows, columns)
- *   TILE_STORE(t, at, stride)   AMX_TARGET, attributes of the function
+ *   TILE_STORE(t, at, stride)   AMX_STORED(), after tiles were stored
+ *   AMX_TARGET, attributes of the function
  *
  * amx.c defines them as the processor's own; without them they are plain C. A tile is
  * 16 rows of 64 bytes. TILE_DOT adds to a tile of floats the products of 16 rows of 32
@@ -39,9 +40,20 @@ AMX_TARGET static inline void amx_step(const char *left, size_t row, const char 
     TILE_DOT(3, 5, 7);
 }
 
-AMX_TARGET static void amx_multiply(float *sums, const lvlm_block *b)
+AMX_TARGET static inline void amx_store(float *sums, size_t n_panels)
 {
     float *const below = sums + AMX_TILE_ROWS * AMX_PANELS * LVLM_PANEL;
+    TILE_STORE(0, sums, AMX_LINE);
+    TILE_STORE(2, below, AMX_LINE);
+    if (n_panels == 1) return;
+    TILE_STORE(1, sums + LVLM_PANEL, AMX_LINE);
+    TILE_STORE(3, below + LVLM_PANEL, AMX_LINE);
+}
+
+AMX_TARGET static void amx_multiply(float *sums, const lvlm_block *b)
+{
+    enum { LINE = AMX_PANELS * LVLM_PANEL };
+    float more[AMX_ROWS * LINE];
     TILE_ZERO(0);
     TILE_ZERO(1);
     TILE_ZERO(2);
@@ -51,11 +63,12 @@ AMX_TARGET static void amx_multiply(float *sums, const lvlm_block *b)
         amx_step(b->left.data + s * b->left.step + i * b->left.term, b->left.row,
                  b->right.data + s * b->right.step + j * LVLM_TILE, b->right.panel,
                  b->n_panels);
-    TILE_STORE(0, sums, AMX_LINE);
-    TILE_STORE(2, below, AMX_LINE);
-    if (b->n_panels == 1) return;
-    TILE_STORE(1, sums + LVLM_PANEL, AMX_LINE);
-    TILE_STORE(3, below + LVLM_PANEL, AMX_LINE);
+    amx_store(b->adds ? more : sums, b->n_panels);
+    if (!b->adds) return;
+    AMX_STORED(); /* the compiler does not know that tiles write it */
+    for (size_t r = 0; r < AMX_ROWS; r++)
+        for (size_t c = 0; c < b->n_panels * LVLM_PANEL; c++)
+            sums[r * LINE + c] += more[r * LINE + c];
 }
 
 #endif

@@ -21,11 +21,14 @@ INLINE __m512i broadcast(const char *at)
     return _mm512_set1_epi32(bits);
 }
 
-INLINE void store(float *sums, __m512 s[HALF][PANELS], size_t n)
+INLINE void store(float *sums, __m512 s[HALF][PANELS], size_t n, bool adds)
 {
     for (size_t r = 0; r < HALF; r++)
-        for (size_t c = 0; c < n; c++)
-            _mm512_storeu_ps(sums + r * COLUMNS + c * LVLM_PANEL, s[r][c]);
+        for (size_t c = 0; c < n; c++) {
+            float *const to = sums + r * COLUMNS + c * LVLM_PANEL;
+            if (adds) s[r][c] = _mm512_add_ps(_mm512_loadu_ps(to), s[r][c]);
+            _mm512_storeu_ps(to, s[r][c]);
+        }
 }
 
 /* ---- bf16 ------------------------------------------------------------------------ */
@@ -57,7 +60,7 @@ INLINE void half_block(float *sums, const lvlm_block *b, const char *left, size_
         add_pairs(s, left + step * b->left.step + i * b->left.term, b->left.row,
                   b->right.data + step * b->right.step + j * LVLM_TILE, b->right.panel,
                   n);
-    store(sums, s, n);
+    store(sums, s, n, b->adds);
 }
 
 TARGET static void terms(float *sums, const lvlm_block *b)
@@ -132,7 +135,7 @@ INLINE void half_of_floats(float *sums, const lvlm_block *b, const char *left, s
         left += b->left.step;
         right += b->right.step;
     }
-    store(sums, s, n);
+    store(sums, s, n, b->adds);
 }
 
 TARGET static void floats(float *sums, const lvlm_block *b)

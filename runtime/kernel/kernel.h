@@ -57,6 +57,7 @@ typedef struct lvlm_block {
                         an odd one is padded if the rows are bf16 */
     size_t n_panels;
     unsigned levels; /* products of term i and term j with i + j < levels count */
+    bool adds;       /* to what is in `sums`, once they are summed */
 } lvlm_block;
 
 /* For each pair of terms that counts, i of the rows and j of the columns; the smallest
@@ -71,8 +72,8 @@ static inline size_t lvlm_steps_of(size_t n_values)
     return (n_values + LVLM_STEP - 1) / LVLM_STEP;
 }
 
-/* sums (rows, panels * LVLM_PANEL) = the block; columns beyond n_panels are not
- * written. */
+/* sums (rows, panels * LVLM_PANEL) = or += the block; columns beyond n_panels are not
+ * touched. */
 typedef void lvlm_multiply(float *sums, const lvlm_block *block);
 
 /* to[c][r] = from[r * line + c], LVLM_PANEL each way. */

@@ -1,4 +1,12 @@
-/* multiply.c - matrix products by kernels, in parallel. */
+/* multiply.c - matrix products by kernels, in parallel.
+ *
+ *   stretch   some rows of the operand that is packed once, over some of the sum, in
+ *             groups of as many as a kernel takes
+ *   piece     rows of the other operand, a task: block by block of the sum, they are
+ *             multiplied with all groups. Sums stay in the thread's memory until the
+ *             last block, and then go to the output
+ *
+ * Memory that comes next is prefetched between the calls of a kernel. */
 #include "runtime/kernel/multiply.h"
 
 #include <assert.h>
@@ -9,10 +17,10 @@
 
 enum {
     ONCE = 288,         /* rows of the operand that is packed once */
-    GROUPS = ONCE / 16, /* of rows, at most */
+    MOST = 1152,        /* the same where the sum is one block, and shorter than most */
+    GROUPS = MOST / 16, /* of rows, at most */
     PIECE = 96,         /* rows of the other one in a task */
     SUM_STEPS = 16,     /* of a block of the sum: with ONCE rows, half of an L2 cache */
-    SUM_STEPS_ONE = 32, /* the same for products of one term */
     SUM_STEPS_FLOATS = 8, /* in form floats: sums of more would be rounded too often */
     SMALL_STEPS = 16,     /* that a small product packs at once */
     FEW = 16384,          /* products for which one thread is enough */
@@ -28,6 +36,12 @@ typedef struct stretch {
     lvlm_right right[GROUPS]; /* of kernel->panels */
     char *memory, *own;       /* scratch of all, and of each thread */
 } stretch;
+
+/* A thread's own memory. */
+typedef struct worker {
+    float *sums;  /* (blocks of a piece, groups, values of a block) */
+    char *packed; /* the other operand */
+} worker;
 
 static size_t min(size_t a, size_t b)
 {
@@ -55,20 +69,43 @@ static size_t other_rows(const stretch *s)
     return s->p->packs_left ? right_rows(s) : left_rows(s);
 }
 
+static size_t groups_of(const stretch *s)
+{
+    return (s->n + once_rows(s) - 1) / once_rows(s);
+}
+
+static size_t others_of(const stretch *s)
+{
+    return s->p->packs_left ? s->p->N : s->p->M;
+}
+
+/* Values of a block of a kernel. */
+static size_t block_values(const stretch *s)
+{
+    return left_rows(s) * right_rows(s);
+}
+
 /* Length of the blocks of the sum. */
 static size_t sum_length(const stretch *s)
 {
-    if (s->form.is_floats) return LVLM_STEP * SUM_STEPS_FLOATS;
-    return LVLM_STEP * (s->form.levels == 1 ? SUM_STEPS_ONE : SUM_STEPS);
+    return LVLM_STEP * (s->form.is_floats ? SUM_STEPS_FLOATS : SUM_STEPS);
 }
 
+/* ---- memory ---------------------------------------------------------------------- */
+
 /* Of the largest operands: those of three terms. */
-static const lvlm_form largest = { false, LVLM_MOST_TERMS };
+static const lvlm_form largest = { .levels = LVLM_MOST_TERMS };
+
+/* The sums of a piece and ONCE rows. */
+static size_t sums_bytes(void)
+{
+    return (size_t)PIECE * ONCE * sizeof(float);
+}
 
 static size_t own_bytes(size_t length)
 {
-    return lvlm_pack_bytes(LVLM_MOST_PANELS * LVLM_PANEL,
-                           min(SUM_STEPS, lvlm_steps_of(length)), largest);
+    return sums_bytes() +
+           lvlm_pack_bytes(PIECE, min(SUM_STEPS, lvlm_steps_of(length)), largest);
 }
 
 size_t lvlm_product_scratch(size_t length, size_t n_threads)
@@ -76,6 +113,18 @@ size_t lvlm_product_scratch(size_t length, size_t n_threads)
     return lvlm_pack_bytes(ONCE, lvlm_steps_of(length), largest) +
            n_threads * own_bytes(length);
 }
+
+/* Rows that are packed at once: where the sum is one block, so many that they take the
+ * memory of ONCE rows of a whole block. */
+static size_t most_rows(const stretch *s)
+{
+    const size_t block = min(sum_length(s), s->p->stretch);
+    const size_t length = lvlm_steps_of(s->p->K) * LVLM_STEP;
+    if (length > block) return ONCE;
+    return min(MOST, ONCE * block / length / PIECE * PIECE);
+}
+
+/* ---- work ------------------------------------------------------------------------ */
 
 /* Pack group g. */
 static void pack_once(stretch *s, size_t g)
@@ -91,86 +140,134 @@ static void pack_once(stretch *s, size_t g)
             lvlm_pack_right(to, &p->right, s->first + r, n, s->k, s->len, s->form);
 }
 
-/* Multiply rows [r, r + n) of the other operand, in `b`, with group g; both over the
- * sum from the stretch's value i on. */
-static void multiply(const stretch *s, lvlm_block b, size_t r, size_t n, size_t g,
+/* The block b of rows [r, r + n) of the other operand and group g, both over the sum
+ * from the stretch's value i on, into `sums`. */
+static void multiply(const stretch *s, float *sums, lvlm_block b, size_t n, size_t g,
                      size_t i)
+{
+    const bool packs_left = s->p->packs_left;
+    const size_t some = min(once_rows(s), s->n - g * once_rows(s));
+    const size_t columns = packs_left ? n : some, step = i / LVLM_STEP;
+    if (packs_left)
+        b.left = s->left[g], b.left.data += step * b.left.step;
+    else
+        b.right = s->right[g], b.right.data += step * b.right.step;
+    b.n_panels = (columns + LVLM_PANEL - 1) / LVLM_PANEL;
+    b.adds = i > 0;
+    s->kernel->multiply(sums, &b);
+}
+
+/* The sums of rows [r, r + n) of the other operand and group g are complete. */
+static void take(const stretch *s, float *sums, size_t r, size_t n, size_t g)
 {
     const lvlm_product *const p = s->p;
     const size_t at = g * once_rows(s), some = min(once_rows(s), s->n - at);
-    const bool first = s->k + i == 0;
     const size_t line = right_rows(s);
-    float sums[LVLM_MOST_BLOCK];
-    if (p->packs_left) {
-        b.left = s->left[g];
-        b.left.data += i / LVLM_STEP * b.left.step;
-    } else {
-        b.right = s->right[g];
-        b.right.data += i / LVLM_STEP * b.right.step;
-    }
-    const size_t columns = p->packs_left ? n : some;
-    b.n_panels = (columns + LVLM_PANEL - 1) / LVLM_PANEL;
-    s->kernel->multiply(sums, &b);
     if (p->packs_left)
-        lvlm_output_take(&p->out, sums, line, s->first + at, r, some, n, first,
+        lvlm_output_take(&p->out, sums, line, s->first + at, r, some, n, s->k == 0,
                          s->kernel->turn);
     else
-        lvlm_output_take(&p->out, sums, line, r, s->first + at, n, some, first,
+        lvlm_output_take(&p->out, sums, line, r, s->first + at, n, some, s->k == 0,
                          s->kernel->turn);
 }
 
-/* Prefetch rows of an operand that is read in place. */
-static void fetch(const lvlm_matrix *m, size_t first, size_t n, size_t k, size_t len)
-{
-    const size_t bytes = lvlm_dtype_bytes(m->dtype);
-    const char *const data = m->data;
-    for (size_t r = first; r < first + n; r++)
-        for (size_t at = 0; at < len * bytes; at += LVLM_CACHE_LINE)
-            LVLM_PREFETCH(data + (r * m->ld + k) * bytes + at);
-}
-
-/* Rows [r, r + n) of the other operand, over [i, i + len) of the stretch; memory is
- * asked for the `next` rows. */
-static void run_rows(const stretch *s, size_t r, size_t n, size_t next, size_t i,
-                     size_t len, char *own)
+/* Prefetch where they go. */
+static void fetch_output(const stretch *s, size_t r, size_t n, size_t g)
 {
     const lvlm_product *const p = s->p;
-    const size_t k = s->k + i, rows = other_rows(s);
-    lvlm_block b = { .n_values = len, .levels = s->form.levels };
+    const size_t at = g * once_rows(s), some = min(once_rows(s), s->n - at);
     if (p->packs_left)
-        b.right = lvlm_pack_right(own, &p->right, r, n, k, len, s->form);
+        lvlm_output_fetch(&p->out, s->first + at, r, some, n);
     else
-        b.left = lvlm_pack_left(own, &p->left, r, n, rows, k, len, s->form);
-    if (!p->packs_left && !p->left.turned) fetch(&p->left, r + n, next, k, len);
-    for (size_t at = 0, g = 0; at < s->n; at += once_rows(s), g++)
-        multiply(s, b, r, n, g, i);
+        lvlm_output_fetch(&p->out, r, s->first + at, n, some);
 }
 
-/* Rows [begin, end) of the other operand, block by block of the sum. If one group is
- * packed it stays in cache: then group by group, so that rows are read end to end. */
-static void run_task(const stretch *s, size_t begin, size_t end, char *own)
+/* Rows [first, first + n) of the other operand over [k, k + len) of the sum. */
+typedef struct area {
+    size_t first, n, k, len;
+} area;
+
+/* Prefetch part `part` of `parts` of an area. */
+static void fetch(const stretch *s, area a, size_t part, size_t parts)
 {
-    const size_t rows = other_rows(s), step = sum_length(s);
-    const size_t span = s->n > once_rows(s) ? end - begin : rows;
+    const lvlm_matrix *const m = s->p->packs_left ? &s->p->right : &s->p->left;
+    size_t *const from = m->turned ? &a.k : &a.first;
+    size_t *const size = m->turned ? &a.len : &a.n;
+    const size_t begin = *size * part / parts;
+    *from += begin;
+    *size = *size * (part + 1) / parts - begin;
+    lvlm_fetch(m, a.first, a.n, a.k, a.len);
+}
+
+/* Multiply the other operand's rows of area a, which are in b, with all groups; the
+ * time is part `part` of `parts` of that in which `next` is prefetched. */
+static void run_rows(const stretch *s, const area *a, lvlm_block b, float *sums,
+                     const area *next, size_t part, size_t parts)
+{
+    const size_t n_groups = groups_of(s), i = a->k - s->k;
+    const bool is_one = s->len <= sum_length(s), is_last = i + a->len == s->len;
+    for (size_t g = 0; g < n_groups; g++) {
+        fetch(s, *next, part * n_groups + g, parts * n_groups);
+        if (is_last) fetch_output(s, a->first, a->n, g);
+        multiply(s, sums, b, a->n, g, i);
+        if (is_last) take(s, sums, a->first, a->n, g);
+        if (!is_one) sums += block_values(s);
+    }
+}
+
+/* An area that is a piece, with the right operand packed once: the left one is read or
+ * packed as a kernel takes it. */
+static void run_left(const stretch *s, area a, const area *next, const worker *own)
+{
+    const lvlm_product *const p = s->p;
+    const size_t rows = other_rows(s), end = a.first + a.n;
+    const size_t stride = s->len <= sum_length(s) ? 0 : groups_of(s) * block_values(s);
+    lvlm_block b = { .n_values = a.len, .levels = s->form.levels };
+    float *sums = own->sums;
+    for (; a.first < end; a.first += rows, sums += stride) {
+        area after = { a.first + rows, 0, a.k, a.len };
+        a.n = min(rows, end - a.first);
+        if (after.first < end) after.n = min(rows, end - after.first);
+        b.left = lvlm_pack_left(own->packed, &p->left, a.first, a.n, rows, a.k, a.len,
+                                s->form);
+        run_rows(s, &a, b, sums, after.n > 0 ? &after : next, 0, 1);
+    }
+}
+
+/* The same with the left operand packed once: all of the piece is packed, since the
+ * columns of a kernel share lines of memory. */
+static void run_right(const stretch *s, area a, const area *next, const worker *own)
+{
+    const lvlm_product *const p = s->p;
+    const size_t rows = other_rows(s), end = a.first + a.n;
+    const size_t stride = s->len <= sum_length(s) ? 0 : groups_of(s) * block_values(s);
+    const size_t parts = (a.n + rows - 1) / rows;
+    lvlm_block b = { .n_values = a.len, .levels = s->form.levels };
+    float *sums = own->sums;
+    b.right =
+        lvlm_pack_right(own->packed, &p->right, a.first, a.n, a.k, a.len, s->form);
+    for (size_t i = 0; i < parts; i++, a.first += rows, sums += stride) {
+        a.n = min(rows, end - a.first);
+        run_rows(s, &a, b, sums, next, i, parts);
+        b.right.data += s->kernel->panels * b.right.panel;
+    }
+}
+
+static void run_piece(const stretch *s, size_t begin, size_t end, char *own)
+{
+    const size_t step = sum_length(s), n = end - begin;
+    const worker w = { (float *)(void *)own, own + sums_bytes() };
     if (s->kernel->begin != NULL) s->kernel->begin();
-    for (size_t at = begin; at < end; at += span)
-        for (size_t i = 0; i < s->len; i += step)
-            for (size_t r = at; r < min(at + span, end); r += rows) {
-                const size_t n = min(rows, end - r);
-                run_rows(s, r, n, min(rows, end - r - n), i, min(step, s->len - i),
-                         own);
-            }
+    for (size_t i = 0; i < s->len; i += step) {
+        const area a = { begin, n, s->k + i, min(step, s->len - i) };
+        area next = { begin, n, a.k + a.len, 0 };
+        next.len = min(step, s->len - i - a.len);
+        if (s->p->packs_left)
+            run_right(s, a, &next, &w);
+        else
+            run_left(s, a, &next, &w);
+    }
     if (s->kernel->end != NULL) s->kernel->end();
-}
-
-static size_t others_of(const stretch *s)
-{
-    return s->p->packs_left ? s->p->N : s->p->M;
-}
-
-static size_t groups_of(const stretch *s)
-{
-    return (s->n + once_rows(s) - 1) / once_rows(s);
 }
 
 static void run_stretch(stretch *s, size_t n_threads)
@@ -183,15 +280,16 @@ static void run_stretch(stretch *s, size_t n_threads)
         for (size_t g = 0; g < groups_of(s); g++) pack_once(s, g);
 #pragma omp for schedule(dynamic, 1)
         for (size_t t = 0; t < n_pieces; t++)
-            run_task(s, t * PIECE, min((t + 1) * PIECE, others_of(s)),
-                     s->own + (size_t)omp_get_thread_num() * own_bytes(p->stretch));
+            run_piece(s, t * PIECE, min((t + 1) * PIECE, others_of(s)),
+                      s->own + (size_t)omp_get_thread_num() * own_bytes(p->stretch));
     }
 }
 
 static void run_stretch_here(stretch *s)
 {
     for (size_t g = 0; g < groups_of(s); g++) pack_once(s, g);
-    run_task(s, 0, others_of(s), s->own);
+    for (size_t r = 0; r < others_of(s); r += PIECE)
+        run_piece(s, r, min(r + PIECE, others_of(s)), s->own);
 }
 
 /* By n_threads; 0: by the calling thread, without a team. */
@@ -199,10 +297,11 @@ static void run_all(stretch *s, size_t n_threads)
 {
     const lvlm_product *const p = s->p;
     const size_t once = p->packs_left ? p->M : p->N;
+    const size_t most = n_threads > 0 ? most_rows(s) : ONCE;
     assert(p->M > 0 && p->N > 0 && p->K > 0 && p->stretch > 0);
     assert(p->stretch % LVLM_STEP == 0);
-    for (s->first = 0; s->first < once; s->first += ONCE) {
-        s->n = min(ONCE, once - s->first);
+    for (s->first = 0; s->first < once; s->first += most) {
+        s->n = min(most, once - s->first);
         for (s->k = 0; s->k < p->K; s->k += p->stretch) {
             s->len = min(p->stretch, p->K - s->k);
             if (n_threads > 0)
@@ -218,17 +317,18 @@ void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratc
 {
     const unsigned products =
         lvlm_products_of(p->left.dtype, p->right.dtype, p->levels);
+    const bool is_floats = products > unit->most_products;
     stretch s = { .p = p,
-                  .form = { products > unit->most_products, p->levels },
+                  .kernel = is_floats ? unit->floats : unit->terms,
                   .memory = scratch };
-    s.kernel = s.form.is_floats ? unit->floats : unit->terms;
+    s.form = (lvlm_form){ is_floats, p->levels, s.kernel->turn };
     s.own = s.memory + lvlm_pack_bytes(ONCE, lvlm_steps_of(p->stretch), largest);
     run_all(&s, n_threads);
 }
 
 /* ---- small products -------------------------------------------------------------- */
 
-static const lvlm_form floats = { true, LVLM_MOST_TERMS };
+static const lvlm_form floats = { .is_floats = true, .levels = LVLM_MOST_TERMS };
 
 static size_t small_stretch(size_t length)
 {
@@ -244,13 +344,13 @@ static size_t small_bytes(size_t rows, size_t length)
 
 size_t lvlm_product_small_scratch(size_t rows, size_t length)
 {
-    return small_bytes(rows, length) +
-           lvlm_pack_bytes(LVLM_MOST_PANELS * LVLM_PANEL, SUM_STEPS_FLOATS, floats);
+    return small_bytes(rows, length) + own_bytes(small_stretch(length));
 }
 
 void lvlm_product_small(lvlm_product p, const lvlm_unit *unit, void *scratch)
 {
-    stretch s = { .p = &p, .form = floats, .memory = scratch, .kernel = unit->floats };
+    stretch s = { .p = &p, .memory = scratch, .kernel = unit->floats };
+    s.form = (lvlm_form){ true, LVLM_MOST_TERMS, s.kernel->turn };
     p.levels = LVLM_MOST_TERMS;
     p.stretch = small_stretch(p.K);
     s.own = s.memory + small_bytes(p.packs_left ? p.M : p.N, p.K);

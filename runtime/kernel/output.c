@@ -57,3 +57,13 @@ void lvlm_output_take(const lvlm_output *out, float *sums, size_t line, size_t m
                            out->bias != NULL ? out->bias + m + r : NULL);
         }
 }
+
+void lvlm_output_fetch(const lvlm_output *out, size_t m, size_t n, size_t rows,
+                       size_t columns)
+{
+    const lvlm_matrix c = { out->data, LVLM_F32, out->ld, false };
+    if (out->turned)
+        lvlm_fetch(&c, n, columns, m, rows);
+    else
+        lvlm_fetch(&c, m, rows, n, columns);
+}

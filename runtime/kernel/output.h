@@ -10,4 +10,8 @@ void lvlm_output_take(const lvlm_output *out, float *sums, size_t line, size_t m
                       size_t n, size_t rows, size_t columns, bool first,
                       lvlm_turn *turn);
 
+/* Prefetch what that will write. */
+void lvlm_output_fetch(const lvlm_output *out, size_t m, size_t n, size_t rows,
+                       size_t columns);
+
 #endif

@@ -28,6 +28,7 @@ typedef struct lvlm_matrix {
 typedef struct lvlm_form {
     bool is_floats;
     unsigned levels;
+    lvlm_turn *turn; /* the kernel's */
 } lvlm_form;
 
 /* Terms of a value of `dtype`. */
@@ -38,11 +39,9 @@ unsigned lvlm_products_of(lvlm_dtype left, lvlm_dtype right, unsigned levels);
 /* out[i] = x[i], rounded to the sum of so many terms; 3: as it is. out may be x. */
 void lvlm_round_to_terms(float *out, const float *x, size_t n, unsigned levels);
 
-/* Where the parts of operands are in `memory`, of which lvlm_pack_bytes hold `rows`
- * rows or columns over `steps` steps. Steps from number s on begin s * step later. */
+/* Of `rows` rows or columns over `steps` steps; steps from number s on begin s * step
+ * later. */
 size_t lvlm_pack_bytes(size_t rows, size_t steps, lvlm_form form);
-lvlm_left lvlm_left_in(void *memory, lvlm_dtype dtype, size_t rows, lvlm_form form);
-lvlm_right lvlm_right_in(void *memory, lvlm_dtype dtype, size_t steps, lvlm_form form);
 
 /* Rows [first, first + n) of m over [k, k + len), as kernels' left side of `rows` rows,
  * n <= rows <= LVLM_MOST_ROWS. Where that can be done it is m's own memory; else it is
@@ -53,5 +52,8 @@ lvlm_left lvlm_pack_left(void *memory, const lvlm_matrix *m, size_t first, size_
 /* The same as kernels' right side, in `memory`. */
 lvlm_right lvlm_pack_right(void *memory, const lvlm_matrix *m, size_t first, size_t n,
                            size_t k, size_t len, lvlm_form form);
+
+/* Prefetch rows [first, first + n) of m over [k, k + len). */
+void lvlm_fetch(const lvlm_matrix *m, size_t first, size_t n, size_t k, size_t len);
 
 #endif

@@ -22,6 +22,11 @@ static float float_at(const char *data, size_t i)
     return value;
 }
 
+static void put(float *to, float sum, bool adds)
+{
+    *to = adds ? *to + sum : sum;
+}
+
 static void terms(float *sums, const lvlm_block *b)
 {
     for (size_t r = 0; r < LVLM_MOST_ROWS; r++)
@@ -37,7 +42,7 @@ static void terms(float *sums, const lvlm_block *b)
                 sum += half_at(left, at) *
                        half_at(pair, at / 2 * COLUMNS + c % LVLM_PANEL * 2 + at % 2);
             }
-            sums[r * COLUMNS + c] = sum;
+            put(&sums[r * COLUMNS + c], sum, b->adds);
         }
 }
 
@@ -55,7 +60,7 @@ static void floats(float *sums, const lvlm_block *b)
                             : half_at(left, k % LVLM_STEP)) *
                        float_at(right, k * LVLM_PANEL + c % LVLM_PANEL);
             }
-            sums[r * COLUMNS + c] = sum;
+            put(&sums[r * COLUMNS + c], sum, b->adds);
         }
 }
 

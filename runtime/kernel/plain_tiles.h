@@ -1,4 +1,4 @@
-/* plain_tiles.h - the five operations of amx_block.h in plain C, so that its logic can
+/* plain_tiles.h - the operations of amx_block.h in plain C, so that its logic can
  * be tested on any processor. */
 #ifndef LVLM_RUNTIME_KERNEL_PLAIN_TILES_H
 #define LVLM_RUNTIME_KERNEL_PLAIN_TILES_H
@@ -41,6 +41,7 @@ static inline void plain_tile_dot(int sum, int left, int right)
 }
 
 #define AMX_TARGET
+#define AMX_STORED() ((void)0)
 #define TILE_ZERO(t) memset(&plain_tiles[t], 0, sizeof plain_tiles[t])
 #define TILE_LOAD(t, at, stride) plain_tile_load(t, at, stride)
 #define TILE_DOT(sum, rows, columns) plain_tile_dot(sum, rows, columns)

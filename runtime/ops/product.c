@@ -86,8 +86,7 @@ bool product_dw(real *dw, const real *dy, const real *x, size_t N, size_t I, siz
                        .M = O,
                        .N = I,
                        .K = N,
-                       .out = { .ld = I, .adds = true },
-                       .packs_left = true };
+                       .out = { .ld = I, .adds = true } };
     return run(&p, dw, NULL, I, O, scratch);
 }
 

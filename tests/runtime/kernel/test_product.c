@@ -12,7 +12,8 @@
 static const size_t sizes[][3] = {
     { 1, 1, 1 },     { 5, 1, 3 },     { 1, 7, 64 },     { 16, 16, 32 },
     { 33, 17, 31 },  { 13, 49, 70 },  { 97, 3, 1100 },  { 20, 300, 40 },
-    { 300, 20, 40 }, { 64, 50, 512 }, { 17, 19, 4200 },
+    { 300, 20, 40 }, { 64, 50, 512 }, { 17, 19, 4200 }, { 20, 1200, 33 },
+    { 700, 20, 96 },
 };
 
 enum { STRETCH = 4096 };
@@ -119,7 +120,7 @@ static const struct {
 /* Of two terms the product of both second ones is left out: below 2^-16. */
 static double allowed(unsigned levels)
 {
-    return levels == 2 ? 1e-5 /* observed 3.9e-6 */ : 1.2e-6 /* observed 3e-7 */;
+    return levels == 2 ? 1e-5 /* observed 5e-6 */ : 1.2e-6 /* observed 3e-7 */;
 }
 
 static void check_products(const lvlm_unit *unit)
