@@ -312,8 +312,8 @@ static void run_all(stretch *s, size_t n_threads)
     }
 }
 
-void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratch,
-                      size_t n_threads)
+/* By the kernel that is faster. */
+static stretch stretch_of(const lvlm_product *p, const lvlm_unit *unit, void *scratch)
 {
     const unsigned products =
         lvlm_products_of(p->left.dtype, p->right.dtype, p->levels);
@@ -322,13 +322,18 @@ void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratc
                   .kernel = is_floats ? unit->floats : unit->terms,
                   .memory = scratch };
     s.form = (lvlm_form){ is_floats, p->levels, s.kernel->turn };
+    return s;
+}
+
+void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratch,
+                      size_t n_threads)
+{
+    stretch s = stretch_of(p, unit, scratch);
     s.own = s.memory + lvlm_pack_bytes(ONCE, lvlm_steps_of(p->stretch), largest);
     run_all(&s, n_threads);
 }
 
 /* ---- small products -------------------------------------------------------------- */
-
-static const lvlm_form floats = { .is_floats = true, .levels = LVLM_MOST_TERMS };
 
 static size_t small_stretch(size_t length)
 {
@@ -339,7 +344,7 @@ static size_t small_stretch(size_t length)
 static size_t small_bytes(size_t rows, size_t length)
 {
     return lvlm_pack_bytes(min(rows, ONCE) + LVLM_MOST_ROWS,
-                           lvlm_steps_of(small_stretch(length)), floats);
+                           lvlm_steps_of(small_stretch(length)), largest);
 }
 
 size_t lvlm_product_small_scratch(size_t rows, size_t length)
@@ -349,10 +354,8 @@ size_t lvlm_product_small_scratch(size_t rows, size_t length)
 
 void lvlm_product_small(lvlm_product p, const lvlm_unit *unit, void *scratch)
 {
-    stretch s = { .p = &p, .memory = scratch, .kernel = unit->floats };
-    s.form = (lvlm_form){ true, LVLM_MOST_TERMS, s.kernel->turn };
-    p.levels = LVLM_MOST_TERMS;
     p.stretch = small_stretch(p.K);
+    stretch s = stretch_of(&p, unit, scratch);
     s.own = s.memory + small_bytes(p.packs_left ? p.M : p.N, p.K);
     run_all(&s, 0);
 }

@@ -39,9 +39,9 @@ size_t lvlm_product_scratch(size_t stretch, size_t n_threads);
 void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratch,
                       size_t n_threads);
 
-/* The same in form floats by the calling thread alone, levels and stretch left out: for
- * many small products. Bytes of scratch where the operand that is packed once has at
- * most `rows` rows, and the sum at most `length` values. */
+/* The same by the calling thread alone, `stretch` left out: for many small products.
+ * Bytes of scratch where the operand that is packed once has at most `rows` rows, and
+ * the sum at most `length` values. */
 size_t lvlm_product_small_scratch(size_t rows, size_t length);
 void lvlm_product_small(lvlm_product p, const lvlm_unit *unit, void *scratch);
 

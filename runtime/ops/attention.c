@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "runtime/ops/attention_run.h"
-#include "runtime/ops/product.h"
+#include "runtime/ops/linear.h"
 #include "runtime/ops/vmath.h"
 
 enum {
@@ -56,7 +56,8 @@ void attention_gather(real *rows, const real *x, const attention_dims *d, size_t
 }
 
 void attention_scores(real *s, const real *q, const real *k, const attention_dims *d,
-                      size_t g, size_t R, size_t k0, size_t k1, real *place)
+                      size_t g, size_t R, size_t k0, size_t k1,
+                      const product_place *place)
 {
     const size_t width = k1 - k0, ldk = d->kv_heads * d->D;
     const real cap = d->softcap;
@@ -93,6 +94,11 @@ void attention_drop(real *s, const attention_dims *d, size_t g,
     }
 }
 
+unsigned attention_terms(const attention_dims *d, const ops_scratch *scratch)
+{
+    return d->Tq > LINEAR_ALIKE ? scratch->terms : 0;
+}
+
 size_t attention_scratch(const attention_dims *d, size_t n_threads)
 {
     return max_size(attention_forward_scratch(d, n_threads),
@@ -106,6 +112,19 @@ void attention_check(const attention_dims *d, const ops_scratch *scratch)
     for (size_t t = 0; t < d->Tq; t++) assert(d->hi[t] <= d->Tk);
     assert(scratch->numel >= attention_scratch(d, scratch->n_threads));
     (void)d, (void)scratch;
+}
+
+/* A thread's scratch, and attention_terms. */
+typedef struct worker {
+    real *own;
+    unsigned terms;
+} worker;
+
+static worker worker_of(const attention_dims *d, const ops_scratch *scratch,
+                        size_t stride)
+{
+    return (worker){ scratch->data + (size_t)omp_get_thread_num() * stride,
+                     attention_terms(d, scratch) };
 }
 
 /* ---- sums of weighted values ----------------------------------------------------- */
@@ -159,15 +178,15 @@ static void take_row(const partial *p, size_t r, real *s, size_t from, size_t to
     memset(s + to, 0, (width - to) * sizeof *s);
 }
 
-/* The rows of a run over its keys in [first, end). `own`: scratch of the thread. */
-static void sum_run(const partial *p, real *own, const real *q, const real *k,
+/* The rows of a run over its keys in [first, end). */
+static void sum_run(const partial *p, worker w, const real *q, const real *k,
                     const real *v, const attention_dims *d, size_t g,
                     const attention_run *run, size_t first, size_t end)
 {
     const size_t G = attention_group(d), R = (run->q1 - run->q0) * G, D = d->D;
     const size_t ldv = d->kv_heads * D;
-    real *const packed = own, *const s = own + R * D;
-    real *const place = s + R * min_size(d->Tk, TILE);
+    real *const packed = w.own, *const s = packed + R * D;
+    const product_place place = { s + R * min_size(d->Tk, TILE), w.terms };
     first = max_size(first, run->k0);
     end = min_size(end, run->k1);
     memset(p->sum, 0, R * sizeof *p->sum);
@@ -178,7 +197,7 @@ static void sum_run(const partial *p, real *own, const real *q, const real *k,
     attention_gather(packed, q, d, g, run);
     for (size_t k0 = first; k0 < end; k0 += TILE) {
         const size_t k1 = min_size(k0 + TILE, end), width = k1 - k0;
-        attention_scores(s, packed, k, d, g, R, k0, k1, place);
+        attention_scores(s, packed, k, d, g, R, k0, k1, &place);
         for (size_t r = 0; r < R; r++) {
             size_t from, to;
             attention_visible(&from, &to, d, run->q0 + r / G, k0, k1);
@@ -186,7 +205,7 @@ static void sum_run(const partial *p, real *own, const real *q, const real *k,
         }
         attention_drop(s, d, g, run, k0, k1);
         product_nn(p->out, D, s, width, v + k0 * ldv + g * D, ldv, R, D, width, 1,
-                   k0 == first ? 0 : 1, place);
+                   k0 == first ? 0 : 1, &place);
     }
 }
 
@@ -247,27 +266,28 @@ size_t attention_forward_scratch(const attention_dims *d, size_t n_threads)
 /* The runs of [q0, end). */
 static void forward_queries(real *out, const real *q, const real *k, const real *v,
                             const attention_dims *d, size_t g, size_t q0, size_t end,
-                            real *own)
+                            worker w)
 {
     const size_t R = attention_rows(d, end - q0);
-    const partial p = partial_at(own, R, d->D);
+    const partial p = partial_at(w.own, R, d->D);
+    w.own += partial_numel(R, d->D);
     for (attention_run run = attention_run_at(d, q0, end); run.q0 < end;
          run = attention_run_at(d, run.q1, end)) {
-        sum_run(&p, own + partial_numel(R, d->D), q, k, v, d, g, &run, 0, d->Tk);
+        sum_run(&p, w, q, k, v, d, g, &run, 0, d->Tk);
         finish_run(out, &p, d, g, &run);
     }
 }
 
 /* Part number `part` of the keys for all queries, whose rows are those of `p`. */
 static void forward_part(const partial *p, const real *q, const real *k, const real *v,
-                         const attention_dims *d, size_t g, size_t part, real *own)
+                         const attention_dims *d, size_t g, size_t part, worker w)
 {
     const size_t G = attention_group(d), first = part * PART;
     for (attention_run run = attention_run_at(d, 0, d->Tq); run.q0 < d->Tq;
          run = attention_run_at(d, run.q1, d->Tq)) {
         const size_t r = run.q0 * G;
         const partial rows = { p->out + r * d->D, p->most + r, p->sum + r };
-        sum_run(&rows, own, q, k, v, d, g, &run, first, first + PART);
+        sum_run(&rows, w, q, k, v, d, g, &run, first, first + PART);
     }
 }
 
@@ -285,8 +305,7 @@ static void forward_parts(real *out, const real *q, const real *k, const real *v
     for (size_t g = 0; g < d->kv_heads; g++)
         for (size_t i = 0; i < parts; i++) {
             const partial p = partial_at(partials + (g * parts + i) * numel, R, d->D);
-            forward_part(&p, q, k, v, d, g, i,
-                         scratch->data + (size_t)omp_get_thread_num() * stride);
+            forward_part(&p, q, k, v, d, g, i, worker_of(d, scratch, stride));
         }
     for (size_t g = 0; g < d->kv_heads; g++) {
         const partial sum = partial_at(partials + g * parts * numel, R, d->D);
@@ -314,5 +333,5 @@ void attention_forward(real *out, const real *q, const real *k, const real *v,
     for (size_t g = 0; g < d.kv_heads; g++)
         for (size_t q0 = 0; q0 < d.Tq; q0 += step)
             forward_queries(out, q, k, v, &d, g, q0, min_size(q0 + step, d.Tq),
-                            scratch->data + (size_t)omp_get_thread_num() * stride);
+                            worker_of(&d, scratch, stride));
 }

@@ -32,7 +32,8 @@ size_t attention_scratch(const attention_dims *dims, size_t n_threads);
 void attention_forward(real *out, const real *q, const real *k, const real *v,
                        const attention_dims *dims, const ops_scratch *scratch);
 
-/* Accumulates; any gradient may be NULL. Probabilities are recomputed. dq, dout, q
+/* Accumulates; any gradient may be NULL. Probabilities are recomputed; rounded is what
+ * the forward rounds. dq, dout, q
  * (Tq,heads*D) dk, dv, k, v (Tk,kv_heads*D) */
 void attention_backward(real *dq, real *dk, real *dv, const real *dout, const real *q,
                         const real *k, const real *v, const attention_dims *dims,

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "runtime/ops/attention_run.h"
-#include "runtime/ops/product.h"
 #include "runtime/ops/vmath.h"
 
 enum {
@@ -38,6 +37,7 @@ typedef struct backward_args {
     const real *dout, *q; /* (Tq,heads*D) */
     const real *k, *v;    /* (Tk,kv_heads*D) */
     row_stats stats;      /* (kv_heads,Tq,G) */
+    unsigned terms;       /* of attention_terms */
 } backward_args;
 
 /* One task's scratch. */
@@ -47,7 +47,7 @@ typedef struct task {
     real *q, *dout, *dq; /* (R,D) */
     real *s, *dp;        /* (R,tile) */
     real *p;             /* (tile) */
-    real *place;         /* of products */
+    product_place place;
 } task;
 
 static size_t task_numel(size_t R, size_t D, size_t tile)
@@ -57,7 +57,8 @@ static size_t task_numel(size_t R, size_t D, size_t tile)
     return (R * (3 * D + 2 * tile) + tile + place + 15) / 16 * 16;
 }
 
-static task task_at(real *own, size_t g, size_t R, size_t D, size_t tile)
+static task task_at(real *own, size_t g, size_t R, size_t D, size_t tile,
+                    unsigned terms)
 {
     task t = { .g = g, .tile = tile };
     t.q = own;
@@ -66,7 +67,7 @@ static task task_at(real *own, size_t g, size_t R, size_t D, size_t tile)
     t.s = t.dq + R * D;
     t.dp = t.s + R * tile;
     t.p = t.dp + R * tile;
-    t.place = t.p + tile;
+    t.place = (product_place){ t.p + tile, terms };
     return t;
 }
 
@@ -103,10 +104,10 @@ static void multiply(const backward_args *a, const task *t, const attention_run 
     const size_t R = (run->q1 - run->q0) * attention_group(d);
     const size_t width = k1 - k0, ldv = d->kv_heads * d->D;
     assert(width <= t->tile && k1 <= d->Tk);
-    attention_scores(t->s, t->q, a->k, d, t->g, R, k0, k1, t->place);
+    attention_scores(t->s, t->q, a->k, d, t->g, R, k0, k1, &t->place);
     if (!needs_dp) return;
     product_nt(t->dp, width, t->dout, d->D, a->v + k0 * ldv + t->g * d->D, ldv, R,
-               width, d->D, 1, 0, t->place);
+               width, d->D, 1, 0, &t->place);
     attention_drop(t->dp, d, t->g, run, k0, k1);
 }
 
@@ -195,7 +196,7 @@ static void grad_tile(const backward_args *a, const task *t, const row_stats *st
         grad_scores(dp, s, stats->weight[r], stats->delta[r], from, to, width);
     }
     product_nn(t->dq, d->D, t->dp, width, a->k + k0 * ldk + t->g * d->D, ldk, R, d->D,
-               width, d->scale, k0 == run->k0 ? 0 : 1, t->place);
+               width, d->scale, k0 == run->k0 ? 0 : 1, &t->place);
 }
 
 /* dq (Tq,heads*D) += that of a run's rows */
@@ -258,11 +259,11 @@ static void backward_keys(const backward_args *a, const task *t,
     if (a->dv != NULL) {
         attention_drop(t->s, d, t->g, run, run->k0, run->k1);
         product_tn(a->dv + at, ldk, t->s, width, t->dout, d->D, width, d->D, R, 1, 1,
-                   t->place);
+                   &t->place);
     }
     if (a->dk != NULL)
         product_tn(a->dk + at, ldk, t->dp, width, t->q, d->D, width, d->D, R, d->scale,
-                   1, t->place);
+                   1, &t->place);
 }
 
 /* ---- tasks ----------------------------------------------------------------------- */
@@ -272,7 +273,8 @@ static void query_task(const backward_args *a, size_t g, size_t q0, size_t step,
                        real *own)
 {
     const attention_dims *const d = a->d;
-    const task t = task_at(own, g, attention_rows(d, step), d->D, query_tile(d));
+    const task t =
+        task_at(own, g, attention_rows(d, step), d->D, query_tile(d), a->terms);
     const size_t end = min_size(q0 + step, d->Tq);
     for (attention_run run = attention_run_at(d, q0, end); run.q0 < end;
          run = attention_run_at(d, run.q1, end))
@@ -285,7 +287,7 @@ static void key_task(const backward_args *a, size_t g, size_t k0, real *own)
     const attention_dims *const d = a->d;
     const size_t step = attention_step(d, KEY_ROWS),
                  k1 = min_size(k0 + KEY_BLOCK, d->Tk);
-    const task t = task_at(own, g, attention_rows(d, step), d->D, KEY_BLOCK);
+    const task t = task_at(own, g, attention_rows(d, step), d->D, KEY_BLOCK, a->terms);
     for (size_t q0 = 0; q0 < d->Tq;) {
         const size_t end = min_size((q0 / step + 1) * step, d->Tq);
         attention_run run = attention_run_at(d, q0, end);
@@ -304,9 +306,16 @@ void attention_backward(real *dq, real *dk, real *dv, const real *dout, const re
     const size_t stride = thread_numel(&d), step = attention_step(&d, QUERY_ROWS);
     const size_t n = d.heads * d.Tq;
     real *const most = scratch->data + stride * scratch->n_threads;
-    const backward_args a = { &d, dq,   dk,
-                              dv, dout, q,
-                              k,  v,    { most, most + n, most + 2 * n } };
+    const backward_args a = { .d = &d,
+                              .dq = dq,
+                              .dk = dk,
+                              .dv = dv,
+                              .dout = dout,
+                              .q = q,
+                              .k = k,
+                              .v = v,
+                              .stats = { most, most + n, most + 2 * n },
+                              .terms = attention_terms(&d, scratch) };
     const int parallel = d.Tq * d.Tk * d.heads * d.D > LVLM_PARALLEL_MIN;
     attention_check(&d, scratch);
     assert(dq == NULL || dq != dout);

@@ -13,6 +13,7 @@
 #define LVLM_RUNTIME_OPS_ATTENTION_RUN_H
 
 #include "runtime/ops/attention.h"
+#include "runtime/ops/product.h"
 
 typedef struct attention_run {
     size_t q0, q1; /* queries */
@@ -44,9 +45,10 @@ void attention_gather(real *rows, const real *x, const attention_dims *d, size_t
                       const attention_run *run);
 
 /* s (R,k1-k0) = scale q k^T, capped, for the keys [k0, k1) of kv head g. q (R,D) k
- * (Tk,kv_heads*D)  place: as for all products here, of product_place_numel */
+ * (Tk,kv_heads*D)  place: as for all products here */
 void attention_scores(real *s, const real *q, const real *k, const attention_dims *d,
-                      size_t g, size_t R, size_t k0, size_t k1, real *place);
+                      size_t g, size_t R, size_t k0, size_t k1,
+                      const product_place *place);
 
 /* The part of [k0, k1) that query t sees, as offsets from k0. */
 void attention_visible(size_t *from, size_t *to, const attention_dims *d, size_t t,
@@ -56,6 +58,9 @@ void attention_visible(size_t *from, size_t *to, const attention_dims *d, size_t
  * probabilities: nothing outside of what a row sees. */
 void attention_drop(real *s, const attention_dims *d, size_t g,
                     const attention_run *run, size_t k0, size_t k1);
+
+/* Of operands of all products here, the terms that they are rounded to. */
+unsigned attention_terms(const attention_dims *d, const ops_scratch *scratch);
 
 /* attention_scratch of one direction. */
 size_t attention_forward_scratch(const attention_dims *d, size_t n_threads);

@@ -33,8 +33,9 @@ typedef struct ops_scratch {
     real *data;       /* (numel); 64-byte alignment is faster, not required */
     size_t numel;     /* elements, not bytes */
     size_t n_threads; /* >= 1; the team size of ops that take scratch */
-    unsigned terms;   /* of bf16 that operands of linear maps are rounded to, where
-                         linear.h does it: 1 or 2; 0: they are not rounded */
+    unsigned terms;   /* of bf16 that operands of linear maps and of attention are
+                         rounded to, where linear.h and attention.h do it: 1 or 2; 0:
+                         they are not rounded */
 } ops_scratch;
 
 /* The largest of some x_scratch(): LARGEST(a, b, ...). */

@@ -33,6 +33,11 @@ static bool has_kernel(const lvlm_product *p)
            p->right.dtype != LVLM_F64;
 }
 
+static unsigned levels_of(unsigned terms)
+{
+    return terms > 0 ? terms : LVLM_MOST_TERMS;
+}
+
 static void *aligned(real *scratch)
 {
     return (char *)scratch + (LINE - (uintptr_t)scratch % LINE) % LINE;
@@ -44,7 +49,7 @@ static bool run(lvlm_product *p, void *out, const void *bias, size_t I, size_t O
 {
     if (!has_kernel(p)) return false;
     assert(scratch->numel >= product_scratch(I, O, scratch->n_threads));
-    p->levels = scratch->terms > 0 ? scratch->terms : LVLM_MOST_TERMS;
+    p->levels = levels_of(scratch->terms);
     p->out.data = out;
     p->out.bias = bias;
     p->out.scale = 1;
@@ -103,67 +108,109 @@ void product_round(real *out, const real *x, size_t ldx, size_t rows, size_t col
 
 /* ---- by one thread --------------------------------------------------------------- */
 
-enum { FEW = 8 }; /* rows, or columns, that leave most of a block empty */
+enum {
+    FEW = 8, /* rows, or columns, that leave most of a block empty */
+    BLOCK =
+        128, /* columns, and values of the sum, that are rounded for OpenBLAS at once */
+};
 
 size_t product_place_numel(size_t rows, size_t length)
 {
     if (LVLM_REAL_BITS == 64) return 0;
-    return (lvlm_product_small_scratch(rows, length) + LINE) / sizeof(real);
+    return max_size((lvlm_product_small_scratch(rows, length) + LINE) / sizeof(real),
+                    (rows + BLOCK) * BLOCK);
 }
 
-/* c = alpha p + beta c by a kernel, c of type real; false: not faster, or there is
- * none, and nothing is done. */
-static bool small(lvlm_product p, void *c, size_t ldc, real alpha, real beta,
-                  real *place)
+/* c = alpha a b + beta c, one of the three products of gemm.h. */
+typedef struct factors {
+    void (*by_openblas)(real *c, size_t ldc, const real *a, size_t lda, const real *b,
+                        size_t ldb, size_t M, size_t N, size_t K, real alpha,
+                        real beta);
+    const real *a, *b;
+    size_t lda, ldb, M, N, K;
+    bool a_turned; /* is a (K,M)? else (M,K) */
+    bool b_turned; /* is b (K,N)? else (N,K) */
+} factors;
+
+/* By a kernel; false: not faster, or there is none, and nothing is done. */
+static bool by_kernel(const factors *f, real *c, size_t ldc, real alpha, real beta,
+                      const product_place *place)
+{
+    void *const out = c; /* of type float, where there is a kernel */
+    lvlm_product p = { .left = matrix(f->a, f->lda, f->a_turned),
+                       .right = matrix(f->b, f->ldb, f->b_turned),
+                       .M = f->M,
+                       .N = f->N,
+                       .K = f->K,
+                       .out = { .ld = ldc, .adds = beta != 0, .scale = (float)alpha },
+                       .packs_left = true };
+    if (!has_kernel(&p) || p.M < FEW || p.N < FEW || p.K < FEW) return false;
+    p.out.data = out;
+    p.levels = levels_of(place->terms);
+    lvlm_product_small(p, lvlm_unit_chosen(), aligned(place->data));
+    return true;
+}
+
+/* A part of an operand from (row, k) on, rounded: dense at `to`. */
+static void round_part(real *to, const real *x, size_t ld, bool turned, size_t row,
+                       size_t rows, size_t k, size_t len, unsigned terms)
+{
+    if (turned)
+        product_round(to, x + k * ld + row, ld, len, rows, terms);
+    else
+        product_round(to, x + row * ld + k, ld, rows, len, terms);
+}
+
+/* By OpenBLAS, of rounded copies. */
+static void by_rounding(const factors *f, real *c, size_t ldc, real alpha, real beta,
+                        const product_place *place)
+{
+    real *const a = place->data, *const b = a + f->M * BLOCK;
+    for (size_t k = 0; k < f->K; k += BLOCK) {
+        const size_t len = min_size(BLOCK, f->K - k);
+        round_part(a, f->a, f->lda, f->a_turned, 0, f->M, k, len, place->terms);
+        for (size_t n = 0; n < f->N; n += BLOCK) {
+            const size_t cols = min_size(BLOCK, f->N - n);
+            round_part(b, f->b, f->ldb, f->b_turned, n, cols, k, len, place->terms);
+            f->by_openblas(c + n, ldc, a, f->a_turned ? f->M : len, b,
+                           f->b_turned ? cols : len, f->M, cols, len, alpha,
+                           k == 0 ? beta : 1);
+        }
+    }
+}
+
+static void multiply(const factors *f, real *c, size_t ldc, real alpha, real beta,
+                     const product_place *place)
 {
     assert(beta == 0 || beta == 1);
-    if (!has_kernel(&p) || p.M < FEW || p.N < FEW || p.K < FEW) return false;
-    p.out.data = c;
-    p.out.ld = ldc;
-    p.out.adds = beta != 0;
-    p.out.scale = (float)alpha;
-    lvlm_product_small(p, lvlm_unit_chosen(), aligned(place));
-    return true;
+    if (by_kernel(f, c, ldc, alpha, beta, place)) return;
+    if (LVLM_REAL_BITS == 32 && place->terms > 0)
+        by_rounding(f, c, ldc, alpha, beta, place);
+    else
+        f->by_openblas(c, ldc, f->a, f->lda, f->b, f->ldb, f->M, f->N, f->K, alpha,
+                       beta);
 }
 
 void product_nt(real *c, size_t ldc, const real *a, size_t lda, const real *b,
                 size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
-                real *place)
+                const product_place *place)
 {
-    const lvlm_product p = { .left = matrix(b, ldb, false),
-                             .right = matrix(a, lda, false),
-                             .M = N,
-                             .N = M,
-                             .K = K,
-                             .out.turned = true };
-    if (!small(p, c, ldc, alpha, beta, place))
-        gemm_nt(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
+    const factors f = { gemm_nt, a, b, lda, ldb, M, N, K, false, false };
+    multiply(&f, c, ldc, alpha, beta, place);
 }
 
 void product_nn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
                 size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
-                real *place)
+                const product_place *place)
 {
-    const lvlm_product p = { .left = matrix(a, lda, false),
-                             .right = matrix(b, ldb, true),
-                             .M = M,
-                             .N = N,
-                             .K = K,
-                             .packs_left = true };
-    if (!small(p, c, ldc, alpha, beta, place))
-        gemm_nn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
+    const factors f = { gemm_nn, a, b, lda, ldb, M, N, K, false, true };
+    multiply(&f, c, ldc, alpha, beta, place);
 }
 
 void product_tn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
                 size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
-                real *place)
+                const product_place *place)
 {
-    const lvlm_product p = { .left = matrix(a, lda, true),
-                             .right = matrix(b, ldb, true),
-                             .M = M,
-                             .N = N,
-                             .K = K,
-                             .packs_left = true };
-    if (!small(p, c, ldc, alpha, beta, place))
-        gemm_tn(c, ldc, a, lda, b, ldb, M, N, K, alpha, beta);
+    const factors f = { gemm_tn, a, b, lda, ldb, M, N, K, true, true };
+    multiply(&f, c, ldc, alpha, beta, place);
 }

@@ -22,19 +22,24 @@ bool product_dx(real *dx, const real *dy, lvlm_stored w, size_t N, size_t I, siz
 bool product_dw(real *dw, const real *dy, const real *x, size_t N, size_t I, size_t O,
                 const ops_scratch *scratch);
 
-/* The products of gemm.h by the calling thread, by a kernel where that is faster;
- * nothing is rounded. `place`: product_place_numel elements, for up to `rows` rows of c
- * and sums of up to `length` values. beta is 0 or 1. */
+/* What a thread computes small products with. */
+typedef struct product_place {
+    real *data;     /* product_place_numel elements */
+    unsigned terms; /* of operands, as in ops_scratch */
+} product_place;
+
+/* The products of gemm.h by the calling thread, by a kernel where that is faster: for
+ * up to `rows` rows of c and sums of up to `length` values. beta is 0 or 1. */
 size_t product_place_numel(size_t rows, size_t length);
 void product_nt(real *c, size_t ldc, const real *a, size_t lda, const real *b,
                 size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
-                real *place);
+                const product_place *place);
 void product_nn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
                 size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
-                real *place);
+                const product_place *place);
 void product_tn(real *c, size_t ldc, const real *a, size_t lda, const real *b,
                 size_t ldb, size_t M, size_t N, size_t K, real alpha, real beta,
-                real *place);
+                const product_place *place);
 
 /* out (rows,cols) = x, of row stride ldx, rounded to `terms` terms, 1 or 2. */
 void product_round(real *out, const real *x, size_t ldx, size_t rows, size_t cols,
