@@ -16,8 +16,8 @@ typedef struct answer {
     bool silent;      /* nothing is printed */
 } answer;
 
-/* The answer to the prompt of `p`, which must outlive it. Free with answer_free. */
-void answer_init(answer *a, const prompting *p, bool silent);
+/* An answer to a prompt of `prompter`, which must outlive it. Free with answer_free. */
+void answer_init(answer *a, const lvlm_prompter *prompter, bool silent);
 void answer_free(answer *a);
 
 /* An id that the tokenizer does not have prints nothing. */

@@ -15,29 +15,22 @@
 #include "formats/cli/program.h"
 #include "formats/native/digests.h"
 #include "runtime/cli/answer.h"
+#include "runtime/cli/generate_args.h"
 #include "runtime/cli/run_commands.h"
-#include "runtime/generate/generate.h"
-
-typedef struct generate_args {
-    lvlm_common_args common;
-    prompting_args prompting;
-    const char *boxes;
-    run_model_args model;
-    bool force;
-    const char *inputs;
-    uint64_t max_new_tokens, seed;
-    lvlm_real temperature, top_k, top_p, penalty;
-} generate_args;
 
 // clang-format off
 static const lvlm_option options[] = {
     PROMPTING_OPTIONS(generate_args, prompting),
     { "inputs", "IN.safetensors", LVLM_OPTION_TEXT, offsetof(generate_args, inputs),
       "instead of a prompt: input_ids, pixel_values and so on of one text; prints ids" },
+    { "prompts", "FILE.jsonl", LVLM_OPTION_TEXT, offsetof(generate_args, prompts),
+      "many prompts, one JSON object per line, answered together; prints one per line" },
+    { "out", "FILE.jsonl", LVLM_OPTION_TEXT, offsetof(generate_args, out),
+      "where the answers to --prompts go (default: standard output)" },
     { "boxes", "FILE.png", LVLM_OPTION_TEXT, offsetof(generate_args, boxes),
       "draw the boxes that the answer names on the first image, and list them" },
     { "force", NULL, LVLM_OPTION_FLAG, offsetof(generate_args, force),
-      "overwrite FILE.png" },
+      "overwrite the files of --boxes and --out" },
     { "max-new-tokens", "N", LVLM_OPTION_COUNT, offsetof(generate_args, max_new_tokens),
       "stop after that many (default: the model's own setting, or 512)", LVLM_COUNTED },
     { "temperature", "T", LVLM_OPTION_REAL, offsetof(generate_args, temperature),
@@ -53,6 +46,10 @@ static const lvlm_option options[] = {
     { "repetition-penalty", "R", LVLM_OPTION_REAL, offsetof(generate_args, penalty),
       "of tokens that the text holds, greedy or not (default: the model's own setting, or 1: none)",
       LVLM_MORE_THAN(0) },
+    { "prompt-lookup", "N", LVLM_OPTION_COUNT, offsetof(generate_args, lookup),
+      "propose up to N tokens that followed the same words before, and verify them in one pass: "
+      "the same answer, sooner where it repeats its prompt",
+      LVLM_FROM_TO(1, LVLM_STEP_TOKENS - 1) },
     RUN_MODEL_OPTIONS(generate_args, model, ""),
     LVLM_OPTION_END,
 };
@@ -70,6 +67,7 @@ static int read_settings(lvlm_generation *g, const lvlm_model *model,
     s->temperature = a->temperature.value;
     s->seed = a->seed;
     if (a->max_new_tokens > 0) g->max_new_tokens = a->max_new_tokens;
+    g->lookup = a->lookup;
     return lvlm_sampling_check(s, err);
 }
 
@@ -128,7 +126,7 @@ static int take(void *user, int64_t id, lvlm_error *err)
     return 0;
 }
 
-static const char *stopped_by(const lvlm_generated *made)
+const char *generate_stopped(const lvlm_generated *made)
 {
     if (made->full) return "positions";
     return made->ended ? "end" : "limit";
@@ -141,7 +139,7 @@ static double token_seconds(const output *o)
 }
 
 /* One line on stderr: the time per image and per token. */
-static void tell_pace(const output *o, size_t n_images)
+static void tell_pace(const output *o, const lvlm_generated *made, size_t n_images)
 {
     assert(o->last >= o->first);
     char pace[LVLM_PACE_TEXT], each[LVLM_AMOUNT_TEXT];
@@ -160,6 +158,9 @@ static void tell_pace(const output *o, size_t n_images)
         fprintf(stderr, "; %llu new tokens, %s per token, %.1f tokens/s",
                 (unsigned long long)o->n, lvlm_time_text(each, token_seconds(o)),
                 1 / fmax(token_seconds(o), 1e-9));
+    if (made->passes > 0 && o->args->lookup > 0)
+        fprintf(stderr, ", %.2f tokens per pass",
+                (double)(made->n - 1) / (double)made->passes);
     fputc('\n', stderr);
 }
 
@@ -169,7 +170,8 @@ static int print_result(output *o, const lvlm_generated *made, size_t n_images,
     lvlm_printer *const p = &o->printer;
     lvlm_printer_count(p, "prompt_tokens", o->n_prompt);
     lvlm_printer_count(p, "new_tokens", made->n);
-    lvlm_printer_text(p, "stopped", stopped_by(made));
+    if (o->args->lookup > 0) lvlm_printer_count(p, "passes", made->passes);
+    lvlm_printer_text(p, "stopped", generate_stopped(made));
     lvlm_printer_flag(p, "checked", o->args->model.check);
     if (o->seen > 0 && n_images > 0)
         lvlm_printer_seconds(p, "image_seconds",
@@ -279,7 +281,7 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
                 PROGRAM);
     if (rc == 0 && o->text != NULL) rc = finish_text(o, p, err);
     if (rc == 0) rc = print_result(o, &made, p->prompt.n_images, err);
-    if (rc == 0) tell_pace(o, p->prompt.n_images);
+    if (rc == 0) tell_pace(o, &made, p->prompt.n_images);
 done:
     lvlm_session_end(session);
     return rc;
@@ -294,7 +296,7 @@ static int generate(lvlm_model *model, const lvlm_generation *settings,
     answer text;
     lvlm_printer_open(&out.printer, a->common.json, true);
     if (a->inputs == NULL) {
-        answer_init(&text, p, a->common.json);
+        answer_init(&text, p->prompter, a->common.json);
         out.text = &text;
     }
     const int rc = say(&out, model, settings, p, err);
@@ -308,27 +310,38 @@ static int check(const void *arguments, const lvlm_operands *operands, lvlm_erro
     const generate_args *const a = arguments;
     const prompting_args *const p = &a->prompting;
     (void)operands;
+    FAIL_IF(a->out != NULL && a->prompts == NULL, err, LVLM_EUSAGE,
+            "--out is for the answers to --prompts");
+    FAIL_IF(a->prompts != NULL && (p->images.n > 0 || p->frames.n > 0 ||
+                                   p->system != NULL || a->boxes != NULL),
+            err, LVLM_EUSAGE,
+            "--prompts takes the place of --image, --frames, --system and --boxes too; "
+            "each line names its own");
     if (a->inputs == NULL) return prompting_check(p, err);
     FAIL_IF(p->images.n > 0 || p->frames.n > 0 || a->boxes != NULL, err, LVLM_EUSAGE,
             "--inputs takes the place of --image, --frames and --boxes too");
     return 0;
 }
 
-/* Make tensors of the prompt, unless tensors are given. */
-static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *settings,
-                       const generate_args *a, lvlm_notes *notes, lvlm_error *err)
+static prompting_how how_of(const lvlm_model *model, const generate_args *a)
 {
-    const lvlm_manifest *const manifest = lvlm_model_manifest(model);
     const char *const reference = run_reference(&a->model);
-    const bool assumed =
-        lvlm_reference_applies(manifest->family, LVLM_VIDEO_RATE_ASSUMED, reference);
-    const prompting_how how = {
+    const bool assumed = lvlm_reference_applies(lvlm_model_manifest(model)->family,
+                                                LVLM_VIDEO_RATE_ASSUMED, reference);
+    return (prompting_how){
         .as_trained = strcmp(reference, LVLM_REFERENCE_TRAINED) == 0,
         .fps = assumed ? LVLM_UNSAID_FPS : 0,
         .quiet = a->common.quiet,
     };
+}
+
+/* Make tensors of the prompt, unless tensors are given. */
+static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *settings,
+                       const generate_args *a, lvlm_notes *notes, lvlm_error *err)
+{
+    const prompting_how how = how_of(model, a);
     if (a->inputs != NULL) return 0;
-    TRY(prompting_make(p, manifest, &a->prompting, &how, notes, err));
+    TRY(prompting_make(p, lvlm_model_manifest(model), &a->prompting, &how, notes, err));
     FAIL_IF(a->boxes != NULL && p->prompt.n_images == 0, err, LVLM_EUSAGE,
             "--boxes needs an image to draw on");
     FAIL_IF(p->answered, err, LVLM_EFORMAT,
@@ -347,30 +360,55 @@ static int open_model(lvlm_model **out, const char *path, const generate_args *a
                                         lvlm_thread_count(&a->common), err);
 }
 
+/* Answer one prompt, or continue ready tensors. */
+static int answer_one(lvlm_model *model, lvlm_generation *settings,
+                      const generate_args *args, const char *path,
+                      const lvlm_outputs *outputs, lvlm_outfile *boxes,
+                      lvlm_notes *notes, lvlm_error *err)
+{
+    prompting p;
+    memset(&p, 0, sizeof p);
+    int rc = read_prompt(&p, model, settings, args, notes, err);
+    if (rc == 0) rc = prompting_spare(&p, &args->prompting, outputs, path, err);
+    if (rc == 0) rc = generate(model, settings, args, &p, boxes, notes, err);
+    prompting_free(&p);
+    return rc;
+}
+
+static int answer_many(lvlm_model *model, lvlm_generation *settings,
+                       const generate_args *args, const char *path,
+                       const lvlm_outputs *outputs, lvlm_outfile *out,
+                       lvlm_notes *notes, lvlm_error *err)
+{
+    const prompting_how how = how_of(model, args);
+    const char *const files[] = { path, args->prompts };
+    settings->chatml &= !args->prompting.raw;
+    TRY(lvlm_outputs_spare(outputs, files, 2, err));
+    return generate_prompts(model, settings, args, &how, outputs, out, notes, err);
+}
+
 static int run(const void *arguments, const lvlm_operands *operands, lvlm_notes *notes,
                lvlm_error *err)
 {
     const generate_args *const args = arguments;
+    const char *const path = operands->at[0];
     lvlm_model *model = NULL;
     lvlm_generation settings;
     lvlm_outputs outputs = { .force = args->force };
-    lvlm_outfile *boxes = NULL;
-    prompting p;
+    lvlm_outfile *boxes = NULL, *out = NULL;
     int rc;
-    memset(&p, 0, sizeof p);
     if ((rc = lvlm_outputs_file(&outputs, &boxes, args->boxes, err)) < 0 ||
-        (rc = open_model(&model, operands->at[0], args, notes, err)) < 0 ||
+        (rc = lvlm_outputs_file(&outputs, &out, args->out, err)) < 0 ||
+        (rc = open_model(&model, path, args, notes, err)) < 0 ||
         (rc = read_settings(&settings, model, args, err)) < 0 ||
-        (rc = note_options(args, notes, err)) < 0 ||
-        (rc = read_prompt(&p, model, &settings, args, notes, err)) < 0 ||
-        (rc = prompting_spare(&p, &args->prompting, &outputs, operands->at[0], err)) <
-            0)
+        (rc = note_options(args, notes, err)) < 0)
         goto done;
-    rc = generate(model, &settings, args, &p, boxes, notes, err);
+    rc = args->prompts != NULL
+             ? answer_many(model, &settings, args, path, &outputs, out, notes, err)
+             : answer_one(model, &settings, args, path, &outputs, boxes, notes, err);
     if (rc == 0) say_what_is_unchecked(args);
 done:
     lvlm_outputs_close(&outputs);
-    prompting_free(&p);
     lvlm_model_free(model);
     return rc;
 }
@@ -391,16 +429,26 @@ const lvlm_command command_generate = {
     "seed give the same tokens, whatever --threads says. Tokenizer, templates and\n"
     "settings are compared with their digests; weights are with --check.\n"
     "\n"
+    "--prompts answers many: a line has prompt (and image, a file or a list, and\n"
+    "system) or messages, and if needed id, max_new_tokens and seed; its answer has\n"
+    "id, text, tokens and reason (end, limit, positions). All lines are checked\n"
+    "first. Up to 8 texts are continued together, which reads weights once for all\n"
+    "of them; every answer is the one that its prompt has by itself.\n"
+    "\n"
     "--json has tokens, text, boxes, prompt_tokens, new_tokens, stopped (end, limit,\n"
     "positions), checked, image_seconds (of one image), prompt_seconds (images and\n"
-    "prompt), token_seconds (of one token after the first), seconds, notes.\n"
+    "prompt), token_seconds (of one token after the first), seconds, notes; passes\n"
+    "with --prompt-lookup; of --prompts only answers, new_tokens, passes, checked,\n"
+    "seconds and notes.\n"
     "\n"
     "  lvlm-run generate model.lvlm --image cat.jpg --prompt \"caption en\"\n"
     "  lvlm-run generate model.lvlm --frames clip --fps 2 --prompt \"What happens?\"\n"
+    "  lvlm-run generate model.lvlm --prompts questions.jsonl --out answers.jsonl\n"
     "  lvlm-run generate model.lvlm --inputs in.safetensors --max-new-tokens 64",
     options,
     sizeof(generate_args),
     run,
-    "(--prompt TEXT | --messages FILE.json | --inputs IN.safetensors)",
+    "(--prompt TEXT | --messages FILE.json | --inputs IN.safetensors | --prompts "
+    "FILE.jsonl)",
     check,
 };

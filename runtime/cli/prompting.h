@@ -77,6 +77,13 @@ LVLM_MUST_CHECK int prompting_make(prompting *out, const lvlm_manifest *manifest
                                    lvlm_notes *notes, lvlm_error *err);
 void prompting_free(prompting *p);
 
+/* The options as makers of prompts and of pixels have them; `opaque`: as in
+ * lvlm_prompt_form. */
+lvlm_prompt_options prompting_prompt_options(const prompting_args *args,
+                                             const prompting_how *how);
+lvlm_vision_options prompting_vision_options(const prompting_args *args,
+                                             const prompting_how *how, bool opaque);
+
 /* May the outputs be written? Not over the model, the messages or the images. */
 LVLM_MUST_CHECK int prompting_spare(const prompting *p, const prompting_args *args,
                                     const lvlm_outputs *outputs, const char *model,

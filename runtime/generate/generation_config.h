@@ -15,6 +15,7 @@ enum {
 typedef struct lvlm_generation {
     lvlm_sampling sampling;
     uint64_t max_new_tokens;
+    uint64_t lookup; /* tokens that a step proposes at most (generate.h); 0: none */
     int64_t ends[LVLM_MAX_ENDS]; /* tokens that end a text */
     size_t n_ends;
     /* only ends[0] can follow the tokens that open and close a turn: Qwen-VL's chat */

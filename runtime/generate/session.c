@@ -51,6 +51,11 @@ const int64_t *lvlm_session_tokens(const lvlm_session *session, size_t *n)
     return session->tokens;
 }
 
+bool lvlm_session_has(const lvlm_session *session, int64_t id)
+{
+    return id >= 0 && (uint64_t)id < session->vocab;
+}
+
 size_t lvlm_session_room(const lvlm_session *session)
 {
     return session->room;

@@ -63,6 +63,9 @@ lvlm_tensor lvlm_session_logits_after(const lvlm_session *session, size_t i);
 /* The ids of the text so far, without padding. (n), borrowed until the next step. */
 const int64_t *lvlm_session_tokens(const lvlm_session *session, size_t *n);
 
+/* Does the model have this token, so that a step accepts it? */
+bool lvlm_session_has(const lvlm_session *session, int64_t id);
+
 /* How many more tokens fit the model's positions (max_position_embeddings); steps
  * beyond them are computed anyway. */
 size_t lvlm_session_room(const lvlm_session *session);

@@ -102,6 +102,7 @@ void decoding_publish(decoding *d, size_t last)
     for (size_t axis = 0; axis < c->rope.axes; axis++)
         if (d->next[axis] > next) next = d->next[axis];
     d->base.n_tokens = d->rows;
+    d->base.vocab = d->p->text.config.embed_rows;
     d->base.room = next < end ? (size_t)(end - next) : 0;
     d->base.logits =
         (lvlm_tensor){ .name = "logits",

@@ -82,11 +82,11 @@ static decoding *of(const lvlm_continuation *step)
 static int check(const lvlm_continuation *step, lvlm_error *err)
 {
     decoding *const d = of(step);
-    const size_t most = d->p->text.config.embed_rows;
     assert(d->rows > 0 && d->rows == d->cache.rows && step->n > 0);
     for (size_t i = 0; i < step->n; i++)
-        FAIL_IF(step->ids[i] < 0 || (uint64_t)step->ids[i] >= most, err, LVLM_EUSAGE,
-                "token %lld, expected 0 to %zu", (long long)step->ids[i], most - 1);
+        FAIL_IF(step->ids[i] < 0 || (uint64_t)step->ids[i] >= d->base.vocab, err,
+                LVLM_EUSAGE, "token %lld, expected 0 to %zu", (long long)step->ids[i],
+                d->base.vocab - 1);
     for (size_t axis = 0; axis < 3; axis++)
         FAIL_IF(d->next[axis] + (int64_t)step->n > LVLM_MAX_POSITIONS, err, LVLM_ENOMEM,
                 "a text of more than %d positions", LVLM_MAX_POSITIONS);

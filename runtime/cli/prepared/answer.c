@@ -9,11 +9,11 @@
 #include "runtime/prepare/image/boxes.h"
 #include "runtime/prepare/image/image_save.h"
 
-void answer_init(answer *a, const prompting *p, bool silent)
+void answer_init(answer *a, const lvlm_prompter *prompter, bool silent)
 {
     *a = (answer){ .text = LVLM_STRBUF_INIT(LVLM_TEXT_MAX), .silent = silent };
-    lvlm_text_stream_init(&a->stream, lvlm_prompter_tokenizer(p->prompter),
-                          lvlm_prompter_answer(p->prompter));
+    lvlm_text_stream_init(&a->stream, lvlm_prompter_tokenizer(prompter),
+                          lvlm_prompter_answer(prompter));
     lvlm_strbuf_puts(&a->text, "");
 }
 

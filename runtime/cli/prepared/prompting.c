@@ -96,19 +96,35 @@ static int read_messages(prompting *p, const prompting_args *a, lvlm_notes *note
                               err);
 }
 
+lvlm_prompt_options prompting_prompt_options(const prompting_args *args,
+                                             const prompting_how *how)
+{
+    return (lvlm_prompt_options){ .raw = args->raw,
+                                  .chat_template = args->chat_template,
+                                  .as_trained = how->as_trained,
+                                  .date = args->date };
+}
+
+lvlm_vision_options prompting_vision_options(const prompting_args *args,
+                                             const prompting_how *how, bool opaque)
+{
+    const bool torchvision =
+        args->resampling != NULL && strcmp(args->resampling, "torchvision") == 0;
+    return (lvlm_vision_options){
+        .resampling =
+            torchvision ? LVLM_RESAMPLING_TORCHVISION : LVLM_RESAMPLING_PILLOW,
+        .drop_alpha = how->as_trained && opaque,
+        .pad_to_square = args->pad_to_square,
+    };
+}
+
 /* Only images need the processor's settings. */
 static int make_inputs(prompting *p, const lvlm_manifest *manifest,
                        const prompting_args *args, const prompting_how *how,
                        lvlm_notes *notes, lvlm_error *err)
 {
-    const bool torchvision =
-        args->resampling != NULL && strcmp(args->resampling, "torchvision") == 0;
-    const lvlm_vision_options options = {
-        .resampling =
-            torchvision ? LVLM_RESAMPLING_TORCHVISION : LVLM_RESAMPLING_PILLOW,
-        .drop_alpha = how->as_trained && p->prompt.form.opaque,
-        .pad_to_square = args->pad_to_square,
-    };
+    const lvlm_vision_options options =
+        prompting_vision_options(args, how, p->prompt.form.opaque);
     lvlm_prompt *const prompts[] = { &p->prompt };
     lvlm_vision_input *vision = NULL;
     prompting_videos video;
@@ -126,10 +142,7 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
                    const prompting_args *args, const prompting_how *how,
                    lvlm_notes *notes, lvlm_error *err)
 {
-    const lvlm_prompt_options options = { .raw = args->raw,
-                                          .chat_template = args->chat_template,
-                                          .as_trained = how->as_trained,
-                                          .date = args->date };
+    const lvlm_prompt_options options = prompting_prompt_options(args, how);
     memset(out, 0, sizeof *out);
     TRY(read_messages(out, args, notes, err));
     TRY(prompting_videos_give(&out->messages, args, err));

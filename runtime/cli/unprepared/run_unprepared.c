@@ -1,6 +1,7 @@
 /* run_unprepared.c - prompting.h, answer.h and their commands in a build without
  * prepare/: all is refused where the command line is checked. */
 #include "runtime/cli/answer.h"
+#include "runtime/cli/generate_args.h"
 #include "runtime/cli/run_commands.h"
 #include "runtime/prepare/unprepared.h"
 
@@ -24,8 +25,10 @@ const lvlm_command command_tokenize = {
 
 int prompting_check(const prompting_args *args, lvlm_error *err)
 {
-    return lvlm_fail(err, LVLM_EUSAGE, "--%s: " LVLM_UNPREPARED,
-                     args->messages != NULL ? "messages" : "prompt");
+    const char *const option = args->messages != NULL ? "messages"
+                               : args->prompt != NULL ? "prompt"
+                                                      : "prompts";
+    return lvlm_fail(err, LVLM_EUSAGE, "--%s: " LVLM_UNPREPARED, option);
 }
 
 /* ---- what is never called then, but by way of cleaning up ------------------------ */
@@ -51,9 +54,18 @@ int prompting_spare(const prompting *p, const prompting_args *args,
     return lvlm_outputs_spare(outputs, files, 2, err);
 }
 
-void answer_init(answer *a, const prompting *p, bool silent)
+int generate_prompts(lvlm_model *model, const lvlm_generation *settings,
+                     const generate_args *args, const prompting_how *how,
+                     const lvlm_outputs *outputs, lvlm_outfile *out, lvlm_notes *notes,
+                     lvlm_error *err)
 {
-    (void)p;
+    (void)model, (void)settings, (void)how, (void)outputs, (void)out, (void)notes;
+    return prompting_check(&args->prompting, err);
+}
+
+void answer_init(answer *a, const lvlm_prompter *prompter, bool silent)
+{
+    (void)prompter;
     *a = (answer){ .text = LVLM_STRBUF_INIT(0), .silent = silent };
 }
 

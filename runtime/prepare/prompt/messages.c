@@ -235,17 +235,24 @@ static int read_list(reader *r, const cJSON *list, lvlm_error *err)
     return keep_unplaced(r, err);
 }
 
+int lvlm_messages_take(lvlm_messages *out, const cJSON *list, const char *const *images,
+                       size_t n_images, lvlm_notes *notes, lvlm_error *err)
+{
+    reader r = { out, images, n_images, .notes = notes };
+    *out = (lvlm_messages){ .n = 0 };
+    return read_list(&r, list, err);
+}
+
 int lvlm_messages_parse(lvlm_messages *out, const char *json, size_t n_bytes,
                         const char *const *images, size_t n_images, lvlm_notes *notes,
                         lvlm_error *err)
 {
-    reader r = { out, images, n_images, .notes = notes };
     cJSON *list = NULL;
     *out = (lvlm_messages){ .n = 0 };
     FAIL_IF(n_bytes > LVLM_MESSAGES_MAX_BYTES, err, LVLM_EFORMAT,
             "%zu bytes of messages, at most %d", n_bytes, LVLM_MESSAGES_MAX_BYTES);
     TRY(lvlm_json_parse(&list, json, n_bytes, err));
-    const int rc = read_list(&r, list, err);
+    const int rc = lvlm_messages_take(out, list, images, n_images, notes, err);
     lvlm_json_free(list);
     return rc;
 }

@@ -10,6 +10,7 @@
 #ifndef LVLM_RUNTIME_PREPARE_PROMPT_MESSAGES_H
 #define LVLM_RUNTIME_PREPARE_PROMPT_MESSAGES_H
 
+#include <cjson/cJSON.h>
 #include <stdbool.h>
 
 #include "runtime/prepare/image/clip.h"
@@ -69,6 +70,10 @@ LVLM_MUST_CHECK int lvlm_messages_parse(lvlm_messages *out, const char *json,
                                         size_t n_bytes, const char *const *images,
                                         size_t n_images, lvlm_notes *notes,
                                         lvlm_error *err);
+/* The same of a list that is parsed. */
+LVLM_MUST_CHECK int lvlm_messages_take(lvlm_messages *out, const cJSON *list,
+                                       const char *const *images, size_t n_images,
+                                       lvlm_notes *notes, lvlm_error *err);
 /* The same from a file. Errors begin with its name. */
 LVLM_MUST_CHECK int lvlm_messages_read(lvlm_messages *out, const char *path,
                                        const char *const *images, size_t n_images,
