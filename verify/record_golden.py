@@ -415,6 +415,24 @@ class Blockwise:
         return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
+def cached(past, mask, n):
+    """Keys and values of the layers that kept a row for every token, as [rows, heads * width], after n
+    tokens, of which the last was not read."""
+    if past is None:
+        raise Refused("--cache: the reference returns none")
+    if hasattr(past, "layers"):
+        pairs = [(getattr(x, "keys", None), getattr(x, "values", None)) for x in past.layers]
+    else:
+        pairs = [tuple(x)[:2] for x in (past if isinstance(past, tuple) else past.to_legacy_cache())]
+    real = torch.cat([mask.bool(), torch.ones(n - 1, dtype=torch.bool)])
+    found = {}
+    for i, pair in enumerate(pairs):
+        if all(isinstance(x, torch.Tensor) and x.dim() == 4 and x.shape[2] == len(real) for x in pair):
+            rows = [x[0].transpose(0, 1).flatten(1)[real] for x in pair]
+            found.update({f"cache.{i}.keys": rows[0], f"cache.{i}.values": rows[1]})
+    return found
+
+
 class Reference:
     """A model that runs in one precision. `watcher` as watch()."""
 
@@ -422,6 +440,7 @@ class Reference:
         self.model, self.double, self.watcher, self.blockwise = model, double, watcher, blockwise
         self.restated = restated  # the module that computes in place of the library
         self.described = described  # what computes, if that is not the library
+        self.past = None, None, 0  # after generate, for cached()
         for m in model.modules():
             for name, value in list(vars(m).items()):
                 if isinstance(value, float) and (name.endswith("dropout") or isinstance(m, torch.nn.Dropout)):
@@ -483,6 +502,7 @@ class Reference:
                                       return_dict_in_generate=True,
                                       **({"stop_words_ids": [[t] for t in turns]} if turns else {}))
         tokens = out.sequences[0, prompt["input_ids"].shape[1]:]
+        self.past = getattr(out, "past_key_values", None), prompt["attention_mask"][0], len(tokens)
         forced = [i + 1 for i, t in enumerate(tokens.tolist()) if t in turns]  # only the end can follow
         return tokens, {f"round.{i}.logits": x[0] for i, x in enumerate(out.logits) if i not in forced}
 
@@ -719,6 +739,15 @@ def fit(stages, most, mask):
     return out, rows, left
 
 
+def ends_of(cache, most, left):
+    """All layers, or only the first and the last."""
+    layers = sorted({int(k.split(".")[1]) for k in cache})
+    if sum(map(size, cache.values())) <= most or len(layers) < 3:
+        return cache
+    left.append(f"the cache of {len(layers) - 2} layers between the first and the last")
+    return {k: t for k, t in cache.items() if int(k.split(".")[1]) in (layers[0], layers[-1])}
+
+
 def fit_largest(tensors, most):
     """As many as fit, the smallest first; and the names of the others."""
     kept, used = {}, 0
@@ -896,13 +925,16 @@ def run(args):
     tensors = {f"in.{k}": v for k, v in batch.items()}
     tensors.update({f"batch.{i}.{k}": v for i, b in enumerate(batches) if i and args.steps for k, v in b.items()})
 
+    left = []
     stages, apart = twice(args, "out.", lambda: reference.forward(batch))
     if args.tokens:
         tokens, rounds = reference.generate(batch, args.tokens)
         tensors.update(rounds, **{"out.tokens": tokens})
         settings = getattr(reference.model, "generation_config", None)
+        if args.cache:
+            tensors.update(ends_of(cached(*reference.past), args.max_size * 1e6 / 4, left))
         meta["repetition_penalty"] = str(getattr(settings, "repetition_penalty", None) or 1.0)
-    gradients, weights, left = {}, {}, []
+    gradients, weights = {}, {}
     if args.grads or args.steps:
         names = checkpoint.names_of(dict(reference.model.named_parameters()))
     if args.grads:
@@ -947,6 +979,7 @@ def main():
         help="bfloat16: another processor gives other values, so the instruction set is recorded")
     add("--grads", action="store_true", help="gradients of the mean loss too")
     add("--tokens", metavar="N", type=int, default=0, help="N greedy tokens, and the logits of each")
+    add("--cache", action="store_true", help="of --tokens: keys and values of the cache after them too")
     add("--steps", metavar="N", type=int, default=0, help="N training steps: losses, norms, weights after them")
     add("--training", metavar="KEY=VALUE,...", help="of --steps: " + ", ".join(f"{k}={v}" for k, v in TRAINING.items()))
     add("--layers", metavar="N", type=int, help="only the first N decoder blocks; replay computes as many")

@@ -61,6 +61,12 @@ size_t lvlm_session_room(const lvlm_session *session)
     return session->room;
 }
 
+bool lvlm_session_cached(const lvlm_session *session, lvlm_tensor *keys,
+                         lvlm_tensor *values, size_t block)
+{
+    return session->engine->cached(session, keys, values, block);
+}
+
 void lvlm_session_end(lvlm_session *session)
 {
     if (session != NULL) session->engine->end(session);

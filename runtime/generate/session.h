@@ -70,6 +70,12 @@ bool lvlm_session_has(const lvlm_session *session, int64_t id);
  * beyond them are computed anyway. */
 size_t lvlm_session_room(const lvlm_session *session);
 
+/* What the cache holds of decoder block `block`: keys, rotated, and values [rows,K], a
+ * row for each token of the text so far, in cross-attention for each of the image's.
+ * F32, or F64 in that precision. Borrowed until the next step. False: there is none. */
+bool lvlm_session_cached(const lvlm_session *session, lvlm_tensor *keys,
+                         lvlm_tensor *values, size_t block);
+
 void lvlm_session_end(lvlm_session *session);
 
 LVLM_END_DECLS

@@ -54,6 +54,31 @@ int decoding_reserve_logits(decoding *d, size_t n, lvlm_error *err)
     return 0;
 }
 
+static lvlm_tensor cached_tensor(const char *name, const real *x, size_t rows, size_t K)
+{
+    return (lvlm_tensor){ .name = name,
+                          .dtype = LVLM_REAL_DTYPE,
+                          .shape = SHAPE(rows, K),
+                          .data = (const unsigned char *)x,
+                          .n_bytes = rows * K * sizeof *x };
+}
+
+bool decoding_cached(const struct lvlm_session *session, lvlm_tensor *keys,
+                     lvlm_tensor *values, size_t block)
+{
+    const decoding *const d = (const decoding *)session;
+    const decoder *const text = &d->p->text;
+    const transformer_config *const c = &text->config.block;
+    if (block >= d->cache.n_blocks) return false;
+    const kv_block *const b = &d->cache.blocks[block];
+    const size_t rows =
+        text->blocks[block].is_cross ? d->cache.image_rows : d->cache.rows;
+    if (rows == 0 || b->k == NULL || b->v == NULL) return false;
+    *keys = cached_tensor("keys", b->k, rows, c->kv_heads * c->head_dim);
+    *values = cached_tensor("values", b->v, rows, c->kv_heads * c->head_dim);
+    return true;
+}
+
 void decoding_end(struct lvlm_session *session)
 {
     decoding *const d = (decoding *)session;

@@ -46,6 +46,8 @@ struct lvlm_engine {
                  const lvlm_stage_sink *sink, lvlm_error *err);
     int (*step)(const lvlm_continuation *steps, size_t n, lvlm_error *err);
     void (*keep)(struct lvlm_session *session, size_t n);
+    bool (*cached)(const struct lvlm_session *session, lvlm_tensor *keys,
+                   lvlm_tensor *values, size_t block);
     void (*end)(struct lvlm_session *session);
     void (*free)(void *pipeline);
 };

@@ -431,6 +431,7 @@ const lvlm_engine LVLM_REAL_ENGINE = {
     .begin = decoding_begin,
     .step = decoding_step,
     .keep = decoding_keep,
+    .cached = decoding_cached,
     .end = decoding_end,
     .free = pipeline_free,
 };

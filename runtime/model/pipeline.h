@@ -106,6 +106,8 @@ int decoding_begin(struct lvlm_session **out, void *model,
                    const lvlm_stage_sink *sink, lvlm_error *err);
 int decoding_step(const lvlm_continuation *steps, size_t n, lvlm_error *err);
 void decoding_keep(struct lvlm_session *session, size_t n);
+bool decoding_cached(const struct lvlm_session *session, lvlm_tensor *keys,
+                     lvlm_tensor *values, size_t block);
 void decoding_end(struct lvlm_session *session);
 void step_memory_free(struct step_memory *memory);
 

@@ -103,7 +103,8 @@ static bool keeps_name(const char *name)
     return lvlm_starts_with(name, LVLM_RECORDED_GRADIENT) ||
            lvlm_starts_with(name, LVLM_RECORDED_STEP) ||
            lvlm_starts_with(name, LVLM_RECORDED_WEIGHT) ||
-           lvlm_starts_with(name, LVLM_RECORDED_ROUND);
+           lvlm_starts_with(name, LVLM_RECORDED_ROUND) ||
+           lvlm_starts_with(name, LVLM_RECORDED_CACHE);
 }
 
 const char *lvlm_recorded_name(const lvlm_tensor *tensor)

@@ -18,6 +18,7 @@ LVLM_BEGIN_DECLS
 #define LVLM_RECORDED_STEP "step."
 #define LVLM_RECORDED_WEIGHT "weights."
 #define LVLM_RECORDED_ROUND "round."
+#define LVLM_RECORDED_CACHE "cache."
 #define LVLM_RECORDED_TOKENS "tokens" /* after that of a stage */
 
 typedef struct lvlm_recording {

@@ -62,7 +62,8 @@ LVLM_MUST_CHECK int lvlm_replay_steps(lvlm_replay *replay,
 
 /* ---- rounds.c: recorded tokens -------------------------------------------------- */
 
-/* Append the logits of the recorded rounds and the tokens, if there are any. */
+/* Append the logits of the recorded rounds, the tokens, and the cache after them, if
+ * there are any. */
 void lvlm_replay_list_rounds(lvlm_replay *replay);
 /* Compute and compare them; the first other token is noted. LVLM_EFORMAT: the batch is
  * not of one text. */

@@ -17,7 +17,8 @@ static const char *const order[] = {
     "vision.patches", "vision.embed", "vision.blocks.*", "vision.global_blocks.*",
     "vision.out",     "connector.*",  "connector.out",   "text.embed",
     "text.blocks.*",  "text.norm",    "logits",          "loss",
-    "round.*",        "tokens",       "step.*",          "weights.*",
+    "round.*",        "tokens",       "cache.*",         "step.*",
+    "weights.*",
 };
 
 static size_t rank_of(const char *name)

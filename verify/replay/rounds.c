@@ -4,16 +4,19 @@
  *            ^------- the recorded token ------------------'
  *
  * Each round continues the recorded text, whatever is chosen here, so that one
- * difference is not followed by others. */
+ * difference is not followed by others. After the last one the cache has a row for
+ * every token that was read: cache.BLOCK.keys and .values. */
 #include "verify/replay/replay_parts.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
+#include "formats/base/text.h"
 #include "formats/container/numeric.h"
 #include "runtime/batch/input_tensor.h"
 #include "runtime/generate/generation_config.h"
@@ -31,20 +34,56 @@ typedef struct text {
     bool *held;            /* (vocab) tokens of the text; owned */
 } text;
 
+/* The block of "cache.3.keys", whose part is then "keys"; SIZE_MAX: it is not such a
+ * name. */
+static size_t block_of(const char *name, const char **part)
+{
+    char again[NAME_BYTES], *end;
+    const size_t block = strtoull(name + strlen(LVLM_RECORDED_CACHE), &end, 10);
+    const bool keys = strcmp(end, ".keys") == 0;
+    *part = keys ? "keys" : "values";
+    (void)snprintf(again, sizeof again, LVLM_RECORDED_CACHE "%zu.%s", block, *part);
+    return strcmp(again, name) == 0 ? block : SIZE_MAX;
+}
+
+static int by_block(const void *a, const void *b)
+{
+    const char *const x = ((const lvlm_replay_stage *)a)->name;
+    const char *const y = ((const lvlm_replay_stage *)b)->name;
+    const char *x_part, *y_part;
+    const size_t i = block_of(x, &x_part), k = block_of(y, &y_part);
+    if (i != k) return i < k ? -1 : 1;
+    return strcmp(x, y);
+}
+
 static const char *name_of(char out[NAME_BYTES], size_t round)
 {
     (void)snprintf(out, NAME_BYTES, LVLM_RECORDED_ROUND "%zu.logits", round);
     return out;
 }
 
+/* Blocks in order; names that are none of a block's at the end. */
+static void list_cache(lvlm_replay *r)
+{
+    const lvlm_checkpoint *const cp = r->recording.checkpoint;
+    const size_t first = r->n_stages;
+    for (size_t i = 0; i < cp->n_tensors; i++)
+        if (lvlm_starts_with(cp->tensors[i].name, LVLM_RECORDED_CACHE) &&
+            lvlm_dtype_is_weight(cp->tensors[i].dtype))
+            lvlm_replay_list(r, &cp->tensors[i]);
+    qsort(r->stages + first, r->n_stages - first, sizeof *r->stages, by_block);
+}
+
 void lvlm_replay_list_rounds(lvlm_replay *r)
 {
     const lvlm_tensor *const tokens = r->recording.tokens;
     char name[NAME_BYTES];
-    if (tokens == NULL) return;
-    for (size_t i = 0; i < (size_t)tokens->shape.dims[0]; i++)
-        lvlm_replay_list(r, lvlm_recording_find(&r->recording, name_of(name, i)));
-    lvlm_replay_list(r, tokens);
+    if (tokens != NULL) {
+        for (size_t i = 0; i < (size_t)tokens->shape.dims[0]; i++)
+            lvlm_replay_list(r, lvlm_recording_find(&r->recording, name_of(name, i)));
+        lvlm_replay_list(r, tokens);
+    }
+    list_cache(r); /* without tokens it is missing here */
 }
 
 /* ---- one round ------------------------------------------------------------------ */
@@ -122,6 +161,31 @@ static void note_other(text *t, size_t round, int64_t recorded, int64_t computed
     if (all->n_others == 0 || (all->first.is_tie && !other.is_tie)) all->first = other;
     all->n_others++;
     all->n_ties += other.is_tie;
+}
+
+/* ---- the cache ------------------------------------------------------------------ */
+
+/* Keys and values of every token that was read, those of earlier rounds among them. */
+static int compare_cache(const text *t, lvlm_error *err)
+{
+    lvlm_replay *const r = t->replay;
+    for (size_t i = 0; i < r->n_stages; i++) {
+        lvlm_replay_stage *const stage = &r->stages[i];
+        lvlm_tensor keys, values;
+        const char *part;
+        if (!lvlm_starts_with(stage->name, LVLM_RECORDED_CACHE) ||
+            !lvlm_session_cached(t->session, &keys, &values,
+                                 block_of(stage->name, &part)))
+            continue;
+        const lvlm_tensor *const got = strcmp(part, "keys") == 0 ? &keys : &values;
+        stage->got = got->shape;
+        stage->verdict = LVLM_VERDICT_SHAPE;
+        if (!lvlm_stages_fit(&got->shape, &stage->shape, &stage->rows)) continue;
+        TRY(lvlm_stage_compare(&stage->found, got, stage->recorded, &stage->rows, false,
+                               err));
+        lvlm_judge(stage, r->is_exact);
+    }
+    return 0;
 }
 
 /* ---- all rounds ----------------------------------------------------------------- */
@@ -205,6 +269,7 @@ int lvlm_replay_rounds(lvlm_replay *r, lvlm_model *model, lvlm_notes *notes,
     if (r->recording.tokens == NULL) return 0;
     int rc = begin(&t, model, err);
     if (rc == 0) rc = run_rounds(&t, err);
+    if (rc == 0) rc = compare_cache(&t, err);
     lvlm_session_end(t.session);
     lvlm_free(t.ours);
     lvlm_free(t.held);
