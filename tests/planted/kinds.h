@@ -29,6 +29,10 @@ typedef struct kind {
     /* Globs of the first stage with an error of its own; NULL: the first that one of
      * the changed tensors feeds. */
     const char *stage;
+    /* Globs between "|". Of an error that can be undone: the mistakes of verify/cause/
+     * that name it; of another: what the weights or the rows show (named.c), if any. Of
+     * one that can be undone in some models: both. */
+    const char *undo, *shows;
 } kind;
 
 extern const kind weight_kinds[], setting_kinds[]; /* end with a name of NULL */

@@ -153,6 +153,7 @@ static void judge(outcome *out, const lvlm_replay *r, const kind *k, plant *p,
     if (bad == NULL) return;
     if (bad->verdict == LVLM_VERDICT_OUT && r->cause != NULL) bad = r->cause;
     out->by = grads ? CAUGHT_BY_GRADS : CAUGHT_BY_REPLAY;
+    out->cause = name_cause(k, r);
     (void)snprintf(out->stage, sizeof out->stage, "%s", bad->name);
     if (bad->verdict == LVLM_VERDICT_OUT)
         size_text(out->size, bad->share.known ? bad->share.own : bad->error);
@@ -168,9 +169,7 @@ static void replay(outcome *out, const kind *k, const fixture *f, plant *p,
     lvlm_replay r;
     lvlm_error err;
     for (int grads = 0; grads <= 1 && out->by <= CAUGHT_BY_NOTHING; grads++) {
-        const lvlm_replay_options options = { .threads = 1,
-                                              .grads = grads != 0,
-                                              .depth = LVLM_REPLAY_OWN };
+        const lvlm_replay_options options = { .threads = 1, .grads = grads != 0 };
         if (lvlm_replay_run(&r, native, f->golden64, &options, &err) < 0) {
             out->by = CAUGHT_BY_REFUSAL;
             return;
@@ -203,7 +202,9 @@ static bool is_read_equal(const plant *p)
 
 outcome plant_and_replay(const kind *k, const fixture *f, scratch *s)
 {
-    outcome out = { .by = NOT_PLANTED, .in = f, .is_expected = true };
+    outcome out = {
+        .by = NOT_PLANTED, .in = f, .is_expected = true, .cause = name_none()
+    };
     plant p;
     plant_open(&p, f->model);
     if (!plant_kind(&p, k)) {

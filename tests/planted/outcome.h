@@ -4,6 +4,7 @@
 #define LVLM_TESTS_PLANTED_OUTCOME_H
 
 #include "tests/planted/kinds.h"
+#include "tests/planted/named.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/scratch.h"
 
@@ -27,6 +28,7 @@ typedef struct outcome {
     char size[16];        /* of that error: "1e-3" */
     char expected[STAGE]; /* globs of the stage that it must be */
     bool is_expected;
+    named cause;
 } outcome;
 
 outcome plant_and_replay(const kind *k, const fixture *f, scratch *s);

@@ -186,13 +186,20 @@ ORDER(change_rows_shifted, 1, v->rows, v->columns, one_late)
 ORDER(change_rows_reversed, 1, v->rows, v->columns, backwards)
 ORDER(change_rows_exchanged, 1, v->rows, v->columns, first_exchanged)
 ORDER(change_columns_shifted, v->rows, v->columns, 1, one_late)
-ORDER(change_squares, v->rows, 4, v->columns / 4, columns_first)
 
 void change_transpose(plant_values *v, plant_values *other, double by)
 {
     (void)by;
     (void)other;
     if (v->rows == v->columns) reorder(v, 1, v->n, 1, transposed);
+}
+
+void change_squares(plant_values *v, plant_values *other, double by)
+{
+    (void)other;
+    (void)by;
+    if (plant_count(v->p, "vision.merge") == 2)
+        reorder(v, v->rows, 4, v->columns / 4, columns_first);
 }
 
 /* ---- heads ----------------------------------------------------------------------- */

@@ -52,6 +52,21 @@ void page_add(page *p, const char *kind, const char *family, const char *outcome
     row->is_blind = is_blind;
 }
 
+void page_add_tries(page *p, const char *family, size_t mean)
+{
+    assert_true(p->n_tries < PAGE_FAMILIES);
+    page_tries *const t = &p->tries[p->n_tries++];
+    copy_cell(t->family, family, strlen(family));
+    t->mean = mean;
+}
+
+size_t page_find_tries(const page *p, const char *family)
+{
+    for (size_t i = 0; i < p->n_tries; i++)
+        if (strcmp(p->tries[i].family, family) == 0) return p->tries[i].mean;
+    return 0;
+}
+
 static bool has_family(const page_row *row, const char *family)
 {
     const size_t n = strlen(family);
@@ -110,6 +125,21 @@ static void read_row(page *p, const char *line, size_t n, bool is_blind)
     row->is_blind = is_blind;
 }
 
+/* "- qwen_vl: ..., 120 tries on average" */
+static void read_tries(page *p, const char *line, size_t n)
+{
+    static const char end[] = " tries on average";
+    char text[PAGE_CELL];
+    if (n >= PAGE_CELL || n < sizeof end || strncmp(line, "- ", 2) != 0) return;
+    copy_cell(text, line + 2, n - 2);
+    char *const at = strstr(text, end), *const colon = strchr(text, ':');
+    if (at == NULL || colon == NULL) return;
+    *at = *colon = '\0';
+    char *const number = strrchr(colon + 1, ' ');
+    assert_non_null(number);
+    page_add_tries(p, text, strtoul(number, NULL, 10));
+}
+
 void page_read(page *p, const char *path)
 {
     static const char first[] = "| error |";
@@ -119,6 +149,7 @@ void page_read(page *p, const char *path)
     for (const char *at = text, *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
         const size_t n = (size_t)(end - at);
         is_blind |= strncmp(at, blind_heading, sizeof blind_heading - 1) == 0;
+        read_tries(p, at, n);
         if (n > 8 && strncmp(at, "| ", 2) == 0 &&
             strncmp(at, first, sizeof first - 1) != 0)
             read_row(p, at, n, is_blind);
@@ -160,14 +191,6 @@ static size_t count_blind(const page *p)
     return n;
 }
 
-static void put_rows(lvlm_strbuf *out, const page *p, bool blind)
-{
-    for (size_t i = 0; i < p->n; i++)
-        if (p->rows[i].is_blind == blind)
-            lvlm_strbuf_printf(out, "| %s | %s | %s |\n", p->rows[i].kind,
-                               p->rows[i].families, p->rows[i].outcome);
-}
-
 static const char head[] =
     "# Planted errors\n\n"
     "Each error is a mistake made in a fixture's Hugging Face checkpoint, in its\n"
@@ -184,14 +207,71 @@ static const char figures[] =
     "be shown by any recording of the family, for reasons that are below the table.\n"
     "\n";
 
+static const char undone[] =
+    "Of a stage that is wrong `replay` also looks for the cause: it undoes mistakes\n"
+    "that it knows (`verify/cause/`), one at a time, in that stage by itself. %zu of\n"
+    "these errors can be undone; the right mistake is named for %zu, for %zu by\n"
+    "exactly one candidate, and none is named wrong. Others lose values, which\n"
+    "nothing brings back; then the weights or the pattern of the error may show it.\n"
+    "\n";
+
 static const char columns[] =
     "- caught by: `hf2native`, which refuses the checkpoint; `replay`; `inputs`,\n"
     "  which replay cannot run with that model; `gradients`, by `--grads` alone\n"
     "- stage: the first with an error of its own, in every row that of the mistake\n"
     "- size: the power of ten of that error; a correct conversion is below 1e-14\n"
+    "- cause named: `like_this`, the mistake which undone makes the stage agree, as\n"
+    "  `--json` names it; without quotes, what shows outright\n"
     "\n"
-    "| error | family | caught by | stage | size |\n"
-    "|---|---|---|---|---|\n";
+    "| error | family | caught by | stage | size | cause named |\n"
+    "|---|---|---|---|---|---|\n";
+
+/* ---- causes ---------------------------------------------------------------------- */
+
+/* Of the pairs whose error can be undone. */
+typedef struct causes {
+    size_t all, named, by_one;
+} causes;
+
+/* family NULL: all of them. */
+static causes count_causes(const page *p, const char *family)
+{
+    causes n = { 0 };
+    for (size_t i = 0; i < p->n; i++) {
+        const page_row *const row = &p->rows[i];
+        const size_t pairs = family == NULL ? count_families(row) : 1;
+        if (row->is_blind || (family != NULL && !has_family(row, family))) continue;
+        const char *const cause = strrchr(row->outcome, '|') + 2;
+        const bool named = cause[0] == '`';
+        n.all += named || strcmp(cause, "not named") == 0 ? pairs : 0;
+        n.named += named ? pairs : 0;
+        n.by_one += named && strchr(cause, ',') == NULL ? pairs : 0;
+    }
+    return n;
+}
+
+static void put_causes(lvlm_strbuf *out, const page *p)
+{
+    const causes n = count_causes(p, NULL);
+    lvlm_strbuf_printf(out, undone, n.all, n.named, n.by_one);
+    for (size_t i = 0; i < p->n_tries; i++) {
+        const char *const family = p->tries[i].family;
+        const causes of = count_causes(p, family);
+        lvlm_strbuf_printf(out,
+                           "- %s: %zu can be undone, %zu are named, %zu tries on "
+                           "average\n",
+                           family, of.all, of.named, p->tries[i].mean);
+    }
+    lvlm_strbuf_puts(out, "\n");
+}
+
+static void put_rows(lvlm_strbuf *out, const page *p, bool blind)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->rows[i].is_blind == blind)
+            lvlm_strbuf_printf(out, "| %s | %s | %s |\n", p->rows[i].kind,
+                               p->rows[i].families, p->rows[i].outcome);
+}
 
 char *page_text(const page *p)
 {
@@ -200,6 +280,7 @@ char *page_text(const page *p)
     lvlm_strbuf_printf(&out, figures, page_kinds(p), count(p, ""),
                        count(p, "hf2native"), count(p, "replay"), count(p, "inputs"),
                        count(p, "gradients"), count_blind(p));
+    put_causes(&out, p);
     lvlm_strbuf_puts(&out, columns);
     put_rows(&out, p, false);
     lvlm_strbuf_printf(&out, "\n%s\n\n| error | family | why |\n|---|---|---|\n",

@@ -23,6 +23,8 @@ enum { FAMILIES = sizeof families / sizeof *families };
 
 static const char *wanted; /* a family; "page"; NULL: all */
 static size_t n_wrong;
+/* Causes that were named by undoing mistakes, and how many were undone for that. */
+static size_t n_named[FAMILIES], n_tried[FAMILIES];
 
 #define WRONG(...) (print_error(__VA_ARGS__), n_wrong++)
 
@@ -53,7 +55,7 @@ static int rank(const fixture *f)
 static outcome best_of(const kind *k, const char *family, const fixtures *all,
                        scratch *s)
 {
-    outcome best = { .by = NOT_PLANTED };
+    outcome best = { .by = NOT_PLANTED, .cause = name_none() };
     for (int order = 0; order <= 2; order++)
         for (size_t i = 0; i < all->n && best.by < CAUGHT_BY_REFUSAL; i++) {
             const fixture *const f = &all->at[i];
@@ -64,9 +66,9 @@ static outcome best_of(const kind *k, const char *family, const fixtures *all,
     return best;
 }
 
-static void add(page *p, const kind *k, const char *family, const fixtures *all,
-                scratch *s)
+static void add(page *p, const kind *k, size_t of, const fixtures *all, scratch *s)
 {
+    const char *const family = families[of];
     static const char *const by[] = { [CAUGHT_BY_GRADS] = "gradients",
                                       [CAUGHT_BY_REFUSAL] = "inputs",
                                       [CAUGHT_BY_HF2NATIVE] = "hf2native",
@@ -86,9 +88,13 @@ static void add(page *p, const kind *k, const char *family, const fixtures *all,
     if (!o.is_expected)
         WRONG("%s: %s: is of %s, not of %s\n", o.in->name, k->name, o.stage,
               o.expected);
+    if (o.cause.is_wrong)
+        WRONG("%s: %s: the cause is not %s\n", o.in->name, k->name, o.cause.text);
+    n_named[of] += o.cause.n_undone > 0;
+    n_tried[of] += o.cause.n_undone > 0 ? o.cause.n_tried : 0;
     const bool has_stage = o.stage[0] != '\0';
-    (void)snprintf(cells, sizeof cells, "%s | %s | %s", by[o.by],
-                   has_stage ? o.stage : "-", has_stage ? o.size : "-");
+    (void)snprintf(cells, sizeof cells, "%s | %s | %s | %s", by[o.by],
+                   has_stage ? o.stage : "-", has_stage ? o.size : "-", o.cause.text);
     page_add(p, k->name, family, cells, false);
 }
 
@@ -102,7 +108,9 @@ static void plant_all(page *p, const fixtures *all)
         for (const kind *k = lists[l]; k->name != NULL; k++)
             for (size_t i = 0; i < FAMILIES; i++)
                 if (wanted == NULL || strcmp(wanted, families[i]) == 0)
-                    add(p, k, families[i], all, &s);
+                    add(p, k, i, all, &s);
+    for (size_t i = 0; i < FAMILIES; i++)
+        if (n_named[i] > 0) page_add_tries(p, families[i], n_tried[i] / n_named[i]);
     scratch_remove(&s);
 }
 
@@ -111,6 +119,15 @@ static void plant_all(page *p, const fixtures *all)
 static const char *text_of(const page_row *row)
 {
     return row != NULL ? row->outcome : "no row";
+}
+
+/* A try more or less may be rounding. */
+static void check_tries(const page *fresh, const page *read)
+{
+    const size_t is = page_find_tries(fresh, wanted);
+    const size_t was = page_find_tries(read, wanted);
+    if (is > was + 1 || was > is + 1)
+        WRONG("%s: %zu tries; the page says: %zu\n", wanted, is, was);
 }
 
 /* What the page says of a family is what the run has shown. */
@@ -127,6 +144,7 @@ static void a_family_is_as_the_page_says(void **state)
                 WRONG("%s: %s: %s; the page says: %s\n", wanted, k->name, text_of(is),
                       text_of(was));
         }
+    check_tries(&fresh, &read);
     page_free(&fresh);
     page_free(&read);
     if (n_wrong > 0) fail_msg("%zu differ: see the head of test_planted.c", n_wrong);

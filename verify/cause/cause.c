@@ -136,6 +136,24 @@ int cause_list_tensors(cause_session *s, lvlm_error *err)
     return 0;
 }
 
+/* Stages of the recording that the model lacks. */
+static int say_missing(cause_session *s, lvlm_error *err)
+{
+    const lvlm_replay_stage *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < s->replay->n_stages; i++) {
+        const lvlm_replay_stage *const stage = &s->replay->stages[i];
+        if (stage->verdict != LVLM_VERDICT_MISSING) continue;
+        if (n++ == 0) first = stage;
+    }
+    if (n == 0) return 0;
+    return cause_say(s, &s->out->signs, &s->out->n_signs, err,
+                     "the recording has %zu stage%s that this model does not compute, "
+                     "first %s: blocks are lost, or config.json counts fewer or "
+                     "ends at an earlier one",
+                     n, n == 1 ? "" : "s", first->name);
+}
+
 /* ---- the search ------------------------------------------------------------------ */
 
 static int try_mistakes(cause_session *s, bool relations, lvlm_error *err)
@@ -146,12 +164,21 @@ static int try_mistakes(cause_session *s, bool relations, lvlm_error *err)
     return cause_try_values(s, relations, err);
 }
 
+/* Numbers that no table has. */
+static int fit_numbers(cause_session *s, bool relations, lvlm_error *err)
+{
+    TRY(cause_fit_settings(s, relations, err));
+    return cause_fit_values(s, relations, err);
+}
+
 /* Mistakes of the kind that the rows show first; the others if none of those agrees. */
 int cause_search(cause_session *s, lvlm_error *err)
 {
     lvlm_cause *const out = s->out;
     for (int i = 0; i < 2 && !cause_is_found(s); i++)
         TRY(try_mistakes(s, s->only_relations == (i == 0), err));
+    for (int i = 0; i < 2 && !cause_is_found(s); i++)
+        TRY(fit_numbers(s, s->only_relations == (i == 0), err));
     /* of several that settle this stage, those that settle most of the others */
     while (cause_is_found(s) && out->candidates[out->n_candidates - 1].n_settled <
                                     out->candidates[0].n_settled)
@@ -186,6 +213,7 @@ static int find(cause_session *s, lvlm_error *err)
     plan_tries(s);
     TRY(cause_list_tensors(s, err));
     TRY(cause_find_signs(s, err));
+    TRY(say_missing(s, err));
     TRY(cause_find_weights(s, err));
     TRY(variant_make(&s->changed, s->manifest, err));
     TRY(cause_search(s, err));

@@ -31,6 +31,8 @@ typedef struct lvlm_cause_candidate {
     size_t n_settled;     /* of an agreeing one: so many of the stages with an error of
                              their own, or of the gradients that differ, agree without
                              it, this one too */
+    size_t n_alike;       /* other ways to undo it with the same effect, which the
+                             sentence names, at most three */
 } lvlm_cause_candidate;
 
 /* All in the replay's arena. */

@@ -31,18 +31,15 @@ static double from_tanh(double x, double by)
     return fabs(x) < 1 ? atanh(x) : x;
 }
 
-/* Factors that are known to be left out or to be there twice. */
-static size_t list_factors(double by[8], const cause_session *s, const lvlm_target *t)
+/* Other factors are found by fits.c. */
+static size_t list_sign(double by[2], const cause_session *s, const lvlm_target *t)
 {
-    const double width = (double)t->shape.dims[t->shape.n - 1];
-    const double D = (double)cause_head_dim(s, t);
-    const double known[] = { -1,      0.5,         2, sqrt(width), 1 / sqrt(width),
-                             sqrt(D), 1 / sqrt(D), 0 };
-    memcpy(by, known, sizeof known);
-    return 7;
+    (void)s, (void)t;
+    by[0] = -1;
+    return 1;
 }
 
-static size_t list_ones(double by[8], const cause_session *s, const lvlm_target *t)
+static size_t list_ones(double by[2], const cause_session *s, const lvlm_target *t)
 {
     (void)s, (void)t;
     by[0] = 1;
@@ -50,7 +47,7 @@ static size_t list_ones(double by[8], const cause_session *s, const lvlm_target 
     return 2;
 }
 
-static size_t list_zero(double by[8], const cause_session *s, const lvlm_target *t)
+static size_t list_zero(double by[2], const cause_session *s, const lvlm_target *t)
 {
     (void)s, (void)t;
     by[0] = 0;
@@ -62,7 +59,7 @@ static size_t list_zero(double by[8], const cause_session *s, const lvlm_target 
 static const struct value_row {
     const char *mistake, *tensors;
     double (*change)(double x, double by);
-    size_t (*list)(double by[8], const cause_session *s, const lvlm_target *t);
+    size_t (*list)(double by[2], const cause_session *s, const lvlm_target *t);
     const char *what; /* "added to": the number is before it, the tensors after it */
     const char *see;  /* after their names */
     bool together;    /* all of them, after each by itself */
@@ -70,7 +67,7 @@ static const struct value_row {
 } rows[] = {
     { "norm_offset", "*norm*.weight", add_one, list_ones,
       "added to", "norms are stored as w or as 1 + w, the other way round from this family", true },
-    { "factor", "*", times, list_factors,
+    { "factor", "*", times, list_sign,
       "times", "holds values times a factor", false, true },
     { "bias", "*.bias", times, list_zero,
       "times", "is not there in the reference, or was zero", false },
@@ -113,7 +110,7 @@ static int try_one(cause_session *s, const struct value_row *row,
 static int try_row(cause_session *s, const struct value_row *row, lvlm_error *err)
 {
     const lvlm_target *all[FEEDS];
-    double by[8];
+    double by[2];
     size_t n = 0;
     for (size_t i = 0; i < s->n_feeds; i++) {
         if (!fits(row, s->feeds[i])) continue;
@@ -125,9 +122,56 @@ static int try_row(cause_session *s, const struct value_row *row, lvlm_error *er
         for (size_t k = 0; row->maps && map[1] != NULL && k < n_by; k++)
             TRY(try_one(s, row, map, 2, by[k], err));
     }
-    if (!row->together || n < 2 || n > VARIANT_TENSORS) return 0;
+    if (!row->together || n < 2 || n > VARIANT_TENSORS ||
+        cause_names_it(s, row->mistake))
+        return 0;
     const size_t n_by = row->list(by, s, all[0]);
     for (size_t k = 0; k < n_by; k++) TRY(try_one(s, row, all, n, by[k], err));
+    return 0;
+}
+
+/* ---- any factor ------------------------------------------------------------------ */
+
+/* A weight, or with its bias. */
+typedef struct scaled {
+    const lvlm_target *list[2];
+    size_t n;
+} scaled;
+
+static int scale(cause_session *s, void *user, double x, lvlm_error *err)
+{
+    static const struct value_row factor = { .change = times };
+    const scaled *const of = user;
+    for (size_t i = 0; i < of->n; i++) TRY(apply(s, &factor, of->list[i], x, err));
+    return 0;
+}
+
+static int fit_one(cause_session *s, scaled *of, lvlm_error *err)
+{
+    const cause_number number = { scale, of, .start = 1, .is_now = true };
+    bool found;
+    double x;
+    TRY(cause_fit(&found, &x, s, &number, err));
+    if (!found || x == 1 || fabs(x) < 1e-9) return 0;
+    TRY(scale(s, of, x, err));
+    const char *const names = cause_names(s, of->list, of->n);
+    if (names == NULL) return lvlm_fail_memory(err);
+    return cause_try(
+        s, "factor", lvlm_arena_printf(&s->arena, "%.6g times %s", x, names),
+        lvlm_arena_printf(&s->arena, "%s: holds values times a factor", names), err);
+}
+
+int cause_fit_values(cause_session *s, bool relations, lvlm_error *err)
+{
+    if (relations) return 0;
+    for (size_t i = 0; i < s->n_feeds; i++) {
+        const lvlm_target *const t = s->feeds[i];
+        scaled of = { { t, cause_bias(s, t) }, 1 };
+        if (lvlm_tensor_numel(t->here.tensor) == 1) continue; /* it explains anything */
+        TRY(fit_one(s, &of, err));
+        of.n = 2;
+        if (of.list[1] != NULL) TRY(fit_one(s, &of, err));
+    }
     return 0;
 }
 

@@ -10,7 +10,7 @@
 #include "verify/replay/own.h"
 #include "verify/replay/replay_parts.h"
 
-enum { NAMED = 4, MOST_NAMES = 1 << 14 };
+enum { NAMED = 4, MOST_NAMES = 1 << 14, NAME_PART = 32 };
 
 /* Stages and their tensors, both globs. A stage of a block has those below its name
  * besides. */
@@ -144,14 +144,14 @@ size_t cause_head_dim(const cause_session *s, const lvlm_target *t)
 
 const lvlm_target *cause_bias(const cause_session *s, const lvlm_target *weight)
 {
-    const char *const end = ".weight";
-    const size_t n = strlen(weight->name);
-    if (!lvlm_ends_with(weight->name, end)) return NULL;
-    for (size_t i = 0; i < s->n_feeds; i++)
-        if (strncmp(s->feeds[i]->name, weight->name, n - strlen(end)) == 0 &&
-            strcmp(s->feeds[i]->name + n - strlen(end), ".bias") == 0)
-            return s->feeds[i];
-    return NULL;
+    enum { NAME = 256 };
+    char name[NAME];
+    const size_t n = strlen(weight->name) - strlen(".weight");
+    if (!lvlm_ends_with(weight->name, ".weight") || n + sizeof ".bias" > NAME)
+        return NULL;
+    (void)snprintf(name, sizeof name, "%.*s.bias", (int)n, weight->name);
+    const lvlm_target *const t = lvlm_manifest_find(s->manifest, name);
+    return t != NULL && t->here.tensor != NULL ? t : NULL;
 }
 
 /* How much of two names is the same, up to a dot. */
@@ -168,21 +168,34 @@ const char *cause_name(const lvlm_target *t)
     return t->source_name != NULL ? t->source_name : t->name;
 }
 
+/* " (q)": which part of the source it is, if that has several; else "". */
+static const char *part_of(char text[NAME_PART], const lvlm_target *t)
+{
+    const char *const end = strrchr(t->name, '.');
+    const char *from = end;
+    *text = '\0';
+    if (t->source_name == NULL || t->hf.transform.select == 0 || end == NULL)
+        return text;
+    while (from > t->name && from[-1] != '.') from--;
+    (void)snprintf(text, NAME_PART, " (%.*s)", (int)(end - from), from);
+    return text;
+}
+
 const char *cause_names(cause_session *s, const lvlm_target *const *list, size_t n)
 {
     lvlm_strbuf text = LVLM_STRBUF_INIT(MOST_NAMES);
-    const char *first = NULL, *before = "";
+    const char *first = NULL;
     size_t named = 0, left = 0;
     for (size_t i = 0; i < n; i++) {
         const char *const name = cause_name(list[i]);
-        if (strcmp(name, before) == 0) continue; /* parts of one source */
-        before = name;
+        char part[NAME_PART];
         if (named == NAMED) {
             left++;
             continue;
         }
-        lvlm_strbuf_printf(&text, "%s%s", named++ > 0 ? ", " : "",
-                           first == NULL ? name : name + same_start(first, name));
+        lvlm_strbuf_printf(&text, "%s%s%s", named++ > 0 ? ", " : "",
+                           first == NULL ? name : name + same_start(first, name),
+                           part_of(part, list[i]));
         if (first == NULL) first = name;
     }
     if (left > 0) lvlm_strbuf_printf(&text, " and %zu more", left);

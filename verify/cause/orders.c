@@ -102,7 +102,7 @@ static bool make_pairs(view *v, const cause_session *s, const lvlm_target *t,
         "as halves of a head, where neighbouring pairs are expected"
     };
     const size_t D = cause_head_dim(s, t);
-    if (number > 1 || D < 4 || rows_of(t) % D != 0) return false;
+    if (number > (D > 4) || D < 4 || rows_of(t) % D != 0) return false; /* of 4: both */
     *v = (view){ .outer = rows_of(t) / D, .n = D, .inner = columns_of(t) };
     v->from = transposed;
     v->extent[0] = number == 0 ? 2 : D / 2;
@@ -225,6 +225,7 @@ static bool make_kernel(view *v, const cause_session *s, const lvlm_target *t,
     if (number < AXES) {
         v->from = permuted;
         permutation(v->order, 4, number + 1);
+        if (extent[1] == 1 && v->order[1] != 1) return false; /* the same as another */
         (void)snprintf(v->label, LABEL, "as %s, %s, %s, %s", patch_axes[v->order[0]],
                        patch_axes[v->order[1]], patch_axes[v->order[2]],
                        patch_axes[v->order[3]]);
@@ -280,9 +281,12 @@ static bool make_positions(view *v, const cause_session *s, const lvlm_target *t
         { one_earlier, "one row early" },
         { reversed, "in reverse order" },
     };
-    const size_t side = cause_count(s, "vision.grid");
-    if (number >= sizeof orders / sizeof *orders || side == 0 ||
-        rows_of(t) < side * side)
+    size_t side = 1;
+    while ((side + 1) * (side + 1) <= rows_of(t)) side++;
+    (void)s;
+    /* a row of the class may be before them */
+    if (number >= sizeof orders / sizeof *orders || t->shape.n != 2 ||
+        rows_of(t) - side * side > 1)
         return false;
     *v = (view){ .outer = 1, .n = rows_of(t), .inner = columns_of(t) };
     v->from = orders[number].from;
@@ -292,16 +296,38 @@ static bool make_positions(view *v, const cause_session *s, const lvlm_target *t
     return true;
 }
 
-/* A vector per word, or per aspect id: shifted by one. */
+/* Rows or columns, in an order that any matrix may get. */
+static bool make_lines(view *v, const lvlm_target *t, bool columns,
+                       size_t (*from)(const view *v, size_t k), const char *label)
+{
+    if (t->shape.n < 2 || (columns && t->shape.n > 2)) return false;
+    *v = columns ? (view){ .outer = rows_of(t), .n = columns_of(t), .inner = 1 }
+                 : (view){ .outer = 1, .n = rows_of(t), .inner = columns_of(t) };
+    v->from = from;
+    (void)snprintf(v->label, LABEL, "%s", label);
+    return v->n > 1;
+}
+
 static bool make_shifted(view *v, const cause_session *s, const lvlm_target *t,
                          size_t number)
 {
     (void)s;
-    if (number > 1 || t->shape.n < 2) return false;
-    *v = (view){ .outer = 1, .n = rows_of(t), .inner = columns_of(t) };
-    v->from = number == 0 ? one_later : one_earlier;
-    (void)snprintf(v->label, LABEL, number == 0 ? "one row late" : "one row early");
-    return true;
+    switch (number) {
+    case 0: return make_lines(v, t, false, one_later, "one row late");
+    case 1: return make_lines(v, t, false, one_earlier, "one row early");
+    case 2: return make_lines(v, t, true, one_later, "one column late");
+    case 3: return make_lines(v, t, true, one_earlier, "one column early");
+    default: return false;
+    }
+}
+
+static bool make_reversed(view *v, const cause_session *s, const lvlm_target *t,
+                          size_t number)
+{
+    (void)s;
+    return number < 2 && make_lines(v, t, number == 1, reversed,
+                                    number == 1 ? "with its columns in reverse order"
+                                                : "with its rows in reverse order");
 }
 
 /* Tables with an entry for every tile. */
@@ -321,27 +347,34 @@ static bool make_tiles(view *v, const cause_session *s, const lvlm_target *t,
 
 /* ---- the table ------------------------------------------------------------------- */
 
+#define POSITIONS "vision.positions.weight|connector.positions.weight"
 #define QK "*attn.[qk].*|*cross.[qk].*"
 
 // clang-format off
 static const struct order_row {
     const char *mistake, *tensors;
     view_maker *make;
-    const char *see; /* after the names of the tensors */
-    bool together, relations;
+    const char *see;  /* after the names of the tensors */
+    bool together;    /* all of them, before each by itself */
+    bool maps;        /* a weight and its bias too */
+    bool relations;
+    const char *but; /* not these tensors: of another row; NULL: none */
 } rows[] = {
-    { "rotary_pairs", "text.*.attn.[qk].*|vision.*.attn.[qk].*", make_pairs, "rows are stored", true,  true },
-    { "heads",        QK,                                make_heads,     "rows are stored",     true,  true },
-    { "heads",        "*attn.v.*|*cross.v.*|*attn.out.weight|*cross.out.weight", make_heads, "it is stored", true, false },
-    { "transposed",   QK,                                make_transposed, "it is stored",       false, true },
-    { "transposed",   "*.weight|*.queries",              make_transposed, "it is stored",       false, false },
-    { "squares",      "connector.*.weight",              make_squares,   "its columns are stored",     false, false },
-    { "states",       "connector.proj.weight",           make_states,    "its columns are stored",     false, false },
-    { "kernel",       "vision.patch.weight",             make_kernel,    "it is stored",               false, false },
-    { "positions",    "vision.positions.weight",         make_positions, "rows are stored",     false, false },
-    { "positions",    "connector.positions.weight|connector.queries", make_shifted, "rows are stored", false, false },
-    { "shifted",      "text.embed.weight|text.head.weight|vision.*tile*", make_shifted, "rows are stored", false, false },
-    { "tiles",        "vision.*tile*",                   make_tiles,     "it is stored",        false, false },
+    { "rotary_pairs", "text.*.attn.[qk].*|vision.*.attn.[qk].*", make_pairs, "rows are stored", true, true, true },
+    { "heads",        QK,                                make_heads,     "rows are stored",     true,  true, true },
+    { "heads",        "*attn.v.*|*cross.v.*|*attn.out.weight|*cross.out.weight", make_heads, "it is stored", true, true, false },
+    { "transposed",   QK,                                make_transposed, "it is stored",       false, false, true },
+    { "transposed",   "*.weight|*.queries",              make_transposed, "it is stored",       false, false, false },
+    { "squares",      "connector.*.weight",              make_squares,   "its columns are stored", false, false, false },
+    { "states",       "connector.proj.weight",           make_states,    "its columns are stored", false, false, false },
+    { "kernel",       "vision.patch.weight",             make_kernel,    "it is stored",        false, false, false },
+    { "positions",    "vision.positions.weight|connector.positions.weight", make_positions, "rows are stored", false, false, false },
+    { "positions",    "connector.queries",               make_shifted,   "rows are stored",     false, false, false },
+    { "tiles",        "vision.*tile*",                   make_tiles,     "it is stored",        false, false, false },
+    { "shifted",      QK,                                make_shifted,   "it is stored",        false, false, true },
+    { "shifted",      "*.weight|vision.*tile*",          make_shifted,   "it is stored",        false, false, false, POSITIONS },
+    { "reversed",     QK,                                make_reversed,  "it is stored",        false, false, true },
+    { "reversed",     "*.weight",                        make_reversed,  "it is stored",        false, false, false, POSITIONS },
 };
 // clang-format on
 
@@ -382,6 +415,7 @@ static int rearrange(cause_session *s, const lvlm_target *t, const view *v,
 static bool fits(const struct order_row *row, const lvlm_target *t)
 {
     return lvlm_matches_listed(row->tensors, t->name) && t->shape.n > 0 &&
+           (row->but == NULL || !lvlm_matches_listed(row->but, t->name)) &&
            (row->relations || !lvlm_matches_listed(QK, t->name));
 }
 
@@ -413,9 +447,13 @@ static int try_row(cause_session *s, const struct order_row *row, lvlm_error *er
     for (size_t number = 0; number < NUMBERS; number++) {
         if (row->together && n > 1 && n <= VARIANT_TENSORS)
             TRY(try_list(s, row, all, n, number, err));
-        for (size_t i = 0; i < n; i++)
-            if (row->make(&v, s, all[i], number))
-                TRY(try_list(s, row, &all[i], 1, number, err));
+        for (size_t i = 0; i < n; i++) {
+            const lvlm_target *const map[2] = { all[i], cause_bias(s, all[i]) };
+            if (!row->make(&v, s, all[i], number)) continue;
+            TRY(try_list(s, row, map, 1, number, err));
+            if (row->maps && map[1] != NULL && row->make(&v, s, map[1], number))
+                TRY(try_list(s, row, map, 2, number, err));
+        }
     }
     return 0;
 }

@@ -183,7 +183,14 @@ static void list_states(choices *c, const cause_session *s, const char *path)
         LVLM_JSON_ITEMS (item, now) push_number(c, list, item->valuedouble + by);
         push(c, c->values, list);
     }
-    for (size_t i = 0; i < lvlm_json_count(now); i++) /* one of them another */
+    const size_t n = lvlm_json_count(now);
+    for (size_t i = 1; i < n; i++) { /* in another order */
+        cJSON *const list = cJSON_CreateArray();
+        for (size_t k = 0; k < n; k++)
+            push_number(c, list, lvlm_json_item(now, (k + i) % n)->valuedouble);
+        push(c, c->values, list);
+    }
+    for (size_t i = 0; i < n; i++) /* one of them another */
         for (size_t state = 0; state <= layers; state++) {
             cJSON *const list = cJSON_CreateArray();
             size_t at = 0;
@@ -207,11 +214,17 @@ static int follow_heads(cause_session *s, const cJSON *heads, lvlm_error *err)
     cJSON *const kv = cJSON_CreateNumber((double)(K / width));
     int rc = dim != NULL && kv != NULL ? 0 : lvlm_fail_memory(err);
     if (rc == 0) rc = variant_set(&s->changed, "text.head_dim", dim, err);
-    if (rc == 0) rc = variant_set(&s->changed, "text.query_scalar", dim, err);
+    if (rc == 0 && cause_count(s, "text.query_scalar") == D)
+        rc = variant_set(&s->changed, "text.query_scalar", dim, err);
     if (rc == 0) rc = variant_set(&s->changed, "text.kv_heads", kv, err);
     lvlm_json_free(dim);
     lvlm_json_free(kv);
     return rc;
+}
+
+static int split_heads(cause_session *s, const cJSON *heads, lvlm_error *err)
+{
+    return cause_split_heads(s, (size_t)heads->valuedouble, err);
 }
 
 #define TEXT "text.blocks.*"
@@ -229,13 +242,14 @@ static const struct setting_row {
     void (*list)(choices *c, const cause_session *s, const char *path);
     int (*follow)(cause_session *s, const cJSON *value, lvlm_error *err);
     bool relations; /* which rows attend to which */
+    bool is_number; /* positive, and any */
 } rows[] = {
-    { "rope_theta",      TEXT,  "text.rope_theta",   THETAS, .relations = true },
-    { "rope_theta",      TOWER, "vision.rope_theta", THETAS, .relations = true },
+    { "rope_theta",      TEXT,  "text.rope_theta",   THETAS, .relations = true, .is_number = true },
+    { "rope_theta",      TOWER, "vision.rope_theta", THETAS, .relations = true, .is_number = true },
     { "rope_type",       TEXT,  "text.rope_type",    "[\"default\", \"llama3\"]", .relations = true },
-    { "rope_scaling",    TEXT,  "text.rope_factor",  "[1, 2, 4, 8, 16, 32, 64]", .relations = true },
-    { "rope_scaling",    TEXT,  "text.rope_low",     "[1, 2, 4]", .relations = true },
-    { "rope_scaling",    TEXT,  "text.rope_high",    "[2, 4, 8]", .relations = true },
+    { "rope_scaling",    TEXT,  "text.rope_factor",  "[1, 2, 4, 8, 16, 32, 64]", .relations = true, .is_number = true },
+    { "rope_scaling",    TEXT,  "text.rope_low",     "[1, 2, 4]", .relations = true, .is_number = true },
+    { "rope_scaling",    TEXT,  "text.rope_high",    "[2, 4, 8]", .relations = true, .is_number = true },
     { "rope_scaling",    TEXT,  "text.rope_original", .list = list_lengths, .relations = true },
     { "mrope_section",   TEXT,  "text.mrope_section", .list = list_sections, .relations = true },
     { "tokens_per_second", TEXT, "vision.tokens_per_second", "[1, 2, 3, 4, 5, 8, 10, 25]", .relations = true },
@@ -243,23 +257,23 @@ static const struct setting_row {
     { "logn",            TEXT,  "text.logn",         "[true, false]", .relations = true },
     { "train_length",    TEXT,  "text.train_length", .list = list_lengths, .relations = true },
     { "heads",           TEXT,  "text.heads",        .list = list_heads, .follow = follow_heads, .relations = true },
-    { "heads",           TOWER, "vision.heads",      .list = list_heads, .relations = true },
+    { "heads",           TOWER, "vision.heads",      .list = list_heads, .follow = split_heads, .relations = true },
     { "heads",           "connector.attn", "connector.heads", .list = list_heads, .relations = true },
-    { "scale",           TEXT,  "text.query_scalar", .list = list_query_scalars, .relations = true },
-    { "softcap",         TEXT,  "text.attn_softcap", "[null, 50, 30, 20, 10, 5, 100]", .relations = true },
+    { "scale",           TEXT,  "text.query_scalar", .list = list_query_scalars, .relations = true, .is_number = true },
+    { "softcap",         TEXT,  "text.attn_softcap", "[null, 50, 30, 20, 10, 5, 100]", .relations = true, .is_number = true },
     { "mask",            TEXT,  "text.mask",         "[\"causal\", \"prefix_lm\"]", .relations = true },
     { "sliding_window",  TEXT,  "text.sliding_window", .list = list_lengths, .relations = true },
     { "window_layers",   TEXT,  "text.window_layers", .list = list_window_layers, .relations = true },
     { "window",          TOWER, "vision.window",     .list = list_windows, .relations = true },
     { "full_blocks",     TOWER, "vision.full_blocks", .list = list_full_blocks, .relations = true },
-    { "epsilon",         TEXT "|text.norm", "text.norm_eps", EPSILONS },
-    { "epsilon",         TOWER "|vision.out|connector.norm|vision.embed", "vision.norm_eps", EPSILONS },
-    { "epsilon",         "vision.embed|vision.global_blocks.0", "vision.outer_norm_eps", EPSILONS },
-    { "epsilon",         "connector.*", "connector.norm_eps", EPSILONS },
+    { "epsilon",         TEXT "|text.norm", "text.norm_eps", EPSILONS, .is_number = true },
+    { "epsilon",         TOWER "|vision.out|connector.norm|vision.embed", "vision.norm_eps", EPSILONS, .is_number = true },
+    { "epsilon",         "vision.embed|vision.global_blocks.0", "vision.outer_norm_eps", EPSILONS, .is_number = true },
+    { "epsilon",         "connector.*", "connector.norm_eps", EPSILONS, .is_number = true },
     { "activation",      TEXT,  "text.activation",   WORDS },
     { "activation",      TOWER, "vision.activation", WORDS },
-    { "activation",      "connector.out", "connector.activation", WORDS },
-    { "softcap",         "logits", "text.final_softcap", "[null, 30, 50, 20, 10, 5, 100]" },
+    { "activation",      "connector.out|connector.linear_*", "connector.activation", WORDS },
+    { "softcap",         "logits", "text.final_softcap", "[null, 30, 50, 20, 10, 5, 100]", .is_number = true },
     { "embed_scale",     "text.embed", "text.embed_scale", "[\"one\", \"sqrt_hidden\"]" },
     { "states",          "vision.out|connector.out|connector.linear_1|connector.norm", "vision.select", .list = list_states },
     { "states",          "vision.out", "vision.taps", .list = list_states },
@@ -368,11 +382,55 @@ static int try_row(cause_session *s, const struct setting_row *row, lvlm_error *
     return rc;
 }
 
+static bool applies(const cause_session *s, const struct setting_row *row)
+{
+    return cause_spans(s, row->stages) &&
+           lvlm_json_path(s->manifest->config, row->path) != NULL;
+}
+
 int cause_try_settings(cause_session *s, bool relations, lvlm_error *err)
 {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].relations == relations && cause_spans(s, rows[i].stages) &&
-            lvlm_json_path(s->manifest->config, rows[i].path) != NULL)
+        if (rows[i].relations == relations && applies(s, &rows[i]))
             TRY(try_row(s, &rows[i], err));
+    return 0;
+}
+
+/* ---- any number ------------------------------------------------------------------ */
+
+static int set_number(cause_session *s, void *user, double x, lvlm_error *err)
+{
+    const struct setting_row *const row = user;
+    cJSON *const value = cJSON_CreateNumber(x);
+    const int rc = value != NULL ? variant_set(&s->changed, row->path, value, err)
+                                 : lvlm_fail_memory(err);
+    lvlm_json_free(value);
+    return rc;
+}
+
+static int fit_row(cause_session *s, const struct setting_row *row, lvlm_error *err)
+{
+    enum { START = 10 }; /* of one that is not there */
+    struct setting_row copy = *row;
+    cause_number number = { set_number, &copy, .start = START, .is_log = true };
+    bool found;
+    double x;
+    number.is_now =
+        lvlm_json_double(&number.start, lvlm_json_path(s->manifest->config, row->path));
+    if (!(number.start > 0)) return 0;
+    TRY(cause_fit(&found, &x, s, &number, err));
+    if (!found) return 0;
+    cJSON *const value = cJSON_CreateNumber(x);
+    const int rc =
+        value != NULL ? try_value(s, row, value, err) : lvlm_fail_memory(err);
+    lvlm_json_free(value);
+    return rc;
+}
+
+int cause_fit_settings(cause_session *s, bool relations, lvlm_error *err)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].is_number && rows[i].relations == relations && applies(s, &rows[i]))
+            TRY(fit_row(s, &rows[i], err));
     return 0;
 }

@@ -6,22 +6,43 @@
 #include <math.h>
 #include <string.h>
 
+#include "formats/container/numeric.h"
 #include "verify/replay/own.h"
 #include "verify/replay/replay_parts.h"
 
 #define MUCH 4.0 /* times as near as before: worth to be said */
 
 typedef struct trial {
-    const lvlm_replay_stage *stage; /* NULL: every one with an error of its own */
-    double error;                   /* of the last one */
+    const cause_session *session;
+    bool all;     /* every stage; else only the one at fault */
+    double *rows; /* (R,C) of that one, as computed; NULL: not asked for */
+    double error; /* of the last one */
     bool agrees;
-    size_t n_agree;
+    size_t n_agree;  /* stages that had an error of their own */
+    size_t n_broken; /* stages that had none */
 } trial;
+
+/* Was the stage right by itself? */
+static bool was_right(const lvlm_replay_stage *stage)
+{
+    return lvlm_verdict_passes(stage->verdict) ||
+           (stage->share.known && !stage->share.is_cause);
+}
 
 static bool wants(void *user, const lvlm_replay_stage *stage)
 {
     const trial *const t = user;
-    return t->stage != NULL ? stage == t->stage : stage->share.is_cause;
+    return t->all ? stage->share.is_cause || was_right(stage)
+                  : stage == t->session->stage;
+}
+
+static void copy_rows(const trial *t, const lvlm_tensor *got)
+{
+    const cause_session *const s = t->session;
+    const size_t bytes = s->C * lvlm_dtype_bytes(got->dtype);
+    for (size_t r = 0; r < s->R; r++)
+        lvlm_convert_values(t->rows + r * s->C, LVLM_F64,
+                            got->data + s->places[r] * bytes, got->dtype, s->C);
 }
 
 static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *got,
@@ -35,13 +56,17 @@ static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *g
     t->error = lvlm_judged_error(stage, &found);
     t->agrees = t->error <= lvlm_own_limit(stage) &&
                 (!stage->is_logits || found.max_kl <= stage->band_kl);
-    t->n_agree += t->agrees;
+    t->n_agree += t->agrees && stage->share.is_cause;
+    t->n_broken +=
+        !stage->share.is_cause && !(t->error <= MUCH * lvlm_own_limit(stage));
+    if (t->rows != NULL) copy_rows(t, got);
     return 0;
 }
 
 /* A variant that cannot be computed is passed over. */
-static int compute(trial *t, const cause_session *s, lvlm_error *err)
+static int compute(trial *t, lvlm_error *err)
 {
+    const cause_session *const s = t->session;
     lvlm_model_options options = s->options;
     lvlm_model *model = NULL;
     lvlm_error ignored = { .text = "" };
@@ -62,6 +87,15 @@ bool cause_is_found(const cause_session *s)
     return s->out->n_candidates > 0 && s->out->candidates[0].agrees;
 }
 
+bool cause_names_it(const cause_session *s, const char *mistake)
+{
+    for (size_t i = 0; i < s->out->n_candidates; i++)
+        if (s->out->candidates[i].agrees &&
+            strcmp(s->out->candidates[i].mistake, mistake) == 0)
+            return true;
+    return false;
+}
+
 /* Those that settle most first. */
 static void sort(lvlm_cause *out)
 {
@@ -74,17 +108,44 @@ static void sort(lvlm_cause *out)
     }
 }
 
+/* One of the same mistake that settles as much, or NULL. */
+static lvlm_cause_candidate *find_alike(const cause_session *s,
+                                        const lvlm_cause_candidate *c)
+{
+    for (size_t i = 0; i < s->out->n_candidates; i++) {
+        lvlm_cause_candidate *const k = &s->out->candidates[i];
+        if (c->agrees && k->agrees && strcmp(k->mistake, c->mistake) == 0 &&
+            k->n_settled == c->n_settled)
+            return k;
+    }
+    return NULL;
+}
+
+/* Two ways to undo a mistake that this stage cannot tell apart are one candidate. */
+static int join(cause_session *s, lvlm_cause_candidate *to, const char *with,
+                lvlm_error *err)
+{
+    enum { NAMED = 3 };
+    if (strstr(to->sentence, with) != NULL || ++to->n_alike > NAMED) return 0;
+    to->sentence = lvlm_arena_printf(&s->replay->arena,
+                                     "%s; or with %s, which comes to "
+                                     "the same",
+                                     to->sentence, with);
+    return to->sentence != NULL ? 0 : lvlm_fail_memory(err);
+}
+
 /* Keep those that agree, or else the nearest. */
-static int keep(cause_session *s, const lvlm_cause_candidate *c, lvlm_error *err)
+static int keep(cause_session *s, const lvlm_cause_candidate *c, const char *with,
+                lvlm_error *err)
 {
     lvlm_cause *const out = s->out;
+    lvlm_cause_candidate *const alike = find_alike(s, c);
+    if (alike != NULL) return join(s, alike, with, err);
     const double least =
         out->n_candidates > 0 ? out->candidates[0].error : s->stage->share.own;
     if (!c->agrees && (cause_is_found(s) || !(c->error < least))) return 0;
     const double own = s->stage->share.own;
     if (!c->agrees && !(isfinite(own) && c->error < own / MUCH)) return 0;
-    for (size_t i = 0; i < out->n_candidates; i++) /* of two rows of a table */
-        if (strcmp(out->candidates[i].sentence, c->sentence) == 0) return 0;
     if (!cause_is_found(s)) out->n_candidates = 0; /* only near */
     lvlm_cause_candidate *const list =
         lvlm_arena_room(&s->replay->arena, out->candidates, out->n_candidates,
@@ -142,6 +203,7 @@ int cause_offer(cause_session *s, const char *mistake, const char *with,
     const bool rounds = !f->agrees && is_rounding(s, f->error);
     const char *const how = result(s, f, rounds);
     if (with == NULL || see == NULL || how == NULL) return lvlm_fail_memory(err);
+    if (f->breaks) return 0;
     const lvlm_cause_candidate c = {
         .mistake = mistake,
         .sentence =
@@ -155,18 +217,27 @@ int cause_offer(cause_session *s, const char *mistake, const char *with,
         .n_settled = f->n_settled,
     };
     if (c.sentence == NULL) return lvlm_fail_memory(err);
-    return keep(s, &c, err);
+    return keep(s, &c, with, err);
 }
 
 static int judge_stage(cause_session *s, cause_finding *out, lvlm_error *err)
 {
-    trial t = { .stage = s->stage, .error = INFINITY }, all = { .stage = NULL };
-    TRY(compute(&t, s, err));
-    if (t.agrees && s->out->n_causes > 1) TRY(compute(&all, s, err));
-    *out =
-        (cause_finding){ .error = t.error,
-                         .agrees = t.agrees,
-                         .n_settled = s->out->n_causes > 1 ? all.n_agree : t.agrees };
+    trial t = { .session = s, .error = INFINITY }, all = { .session = s, .all = true };
+    TRY(compute(&t, err));
+    if (t.agrees || is_rounding(s, t.error)) TRY(compute(&all, err));
+    *out = (cause_finding){ .error = t.error,
+                            .agrees = t.agrees,
+                            .n_settled = all.n_agree > 1 ? all.n_agree : t.agrees,
+                            .breaks = all.n_broken > 0 };
+    return 0;
+}
+
+int cause_compute(cause_session *s, double *rows, double *error, lvlm_error *err)
+{
+    trial t = { .session = s, .rows = rows, .error = INFINITY };
+    TRY(compute(&t, err));
+    s->out->n_tried++;
+    *error = t.error;
     return 0;
 }
 
@@ -175,7 +246,7 @@ int cause_try(cause_session *s, const char *mistake, const char *with, const cha
 {
     cause_finding found;
     if (with == NULL || see == NULL) return lvlm_fail_memory(err);
-    if (s->out->n_tried == s->most_tries) {
+    if (s->out->n_tried >= s->most_tries) {
         s->out->n_left_out++;
         return variant_reset(&s->changed, err);
     }

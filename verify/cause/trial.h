@@ -15,6 +15,7 @@ typedef struct cause_finding {
     double error;     /* that is left */
     bool agrees;      /* which is within its band */
     size_t n_settled; /* so many of those with an error of their own agree then */
+    bool breaks;      /* and others that were right do not */
 } cause_finding;
 
 /* The stage and what it is made of. */
@@ -94,8 +95,14 @@ LVLM_MUST_CHECK int cause_try(cause_session *s, const char *mistake, const char 
 LVLM_MUST_CHECK int cause_offer(cause_session *s, const char *mistake, const char *with,
                                 const char *see, const cause_finding *found,
                                 lvlm_error *err);
+/* Compute the stage with s->changed, which stays: its rows as s->got has them, and its
+ * error; infinite if it cannot be computed. */
+LVLM_MUST_CHECK int cause_compute(cause_session *s, double *rows, double *error,
+                                  lvlm_error *err);
 /* Does a candidate agree? */
 bool cause_is_found(const cause_session *s);
+/* One of this mistake? */
+bool cause_names_it(const cause_session *s, const char *mistake);
 
 /* ---- known mistakes -------------------------------------------------------------- */
 
@@ -106,8 +113,32 @@ LVLM_MUST_CHECK int cause_try_settings(cause_session *s, bool relations,
 LVLM_MUST_CHECK int cause_try_values(cause_session *s, bool relations, lvlm_error *err);
 LVLM_MUST_CHECK int cause_try_orders(cause_session *s, bool relations, lvlm_error *err);
 LVLM_MUST_CHECK int cause_try_others(cause_session *s, bool relations, lvlm_error *err);
+/* Queries, keys and values that the source has head by head in one tensor are split as
+ * if there were `heads` of them. */
+LVLM_MUST_CHECK int cause_split_heads(cause_session *s, size_t heads, lvlm_error *err);
 /* Of these, the behaviour of other versions. */
 LVLM_MUST_CHECK int cause_try_references(cause_session *s, lvlm_error *err);
+
+/* Settings and factors that make the stage agree, of numbers that are in no table. */
+LVLM_MUST_CHECK int cause_fit_settings(cause_session *s, bool relations,
+                                       lvlm_error *err);
+LVLM_MUST_CHECK int cause_fit_values(cause_session *s, bool relations, lvlm_error *err);
+
+/* ---- fits.c ---------------------------------------------------------------------- */
+
+/* A number on which the stage depends. */
+typedef struct cause_number {
+    int (*apply)(cause_session *s, void *user, double x, lvlm_error *err);
+    void *user;
+    double start;
+    bool is_now; /* the model as it is has `start` */
+    bool is_log; /* it is positive, and its order of magnitude is sought */
+} cause_number;
+
+/* The *x with which the stage comes nearest; not *found: none comes near. No candidate
+ * is kept. */
+LVLM_MUST_CHECK int cause_fit(bool *found, double *x, cause_session *s,
+                              const cause_number *number, lvlm_error *err);
 
 /* ---- orders, one by one (orders.c) ----------------------------------------------- */
 
