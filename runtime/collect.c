@@ -13,21 +13,39 @@ static bool wants(void *user, const char *name)
 }
 
 /* One allocation per stage: its data, then its name. */
+static void *make_block(const lvlm_tensor *stage)
+{
+    const size_t name_bytes = strlen(stage->name) + 1;
+    unsigned char *const block = lvlm_malloc((size_t)stage->n_bytes + name_bytes);
+    if (block != NULL) memcpy(block + stage->n_bytes, stage->name, name_bytes);
+    return block;
+}
+
 int lvlm_stage_list_add(lvlm_stage_list *list, const lvlm_tensor *stage,
                         lvlm_error *err)
 {
     TRY(lvlm_list_room(&list->stages, &list->capacity, list->n, sizeof *list->stages,
                        err));
-    const size_t name_bytes = strlen(stage->name) + 1;
-    unsigned char *const block = lvlm_malloc((size_t)stage->n_bytes + name_bytes);
+    const bool is_placed = list->placed != NULL && stage->data == list->placed;
+    unsigned char *const block = is_placed ? list->placed : make_block(stage);
     FAIL_IF(block == NULL, err, LVLM_ENOMEM, "stage %s: out of memory", stage->name);
-    memcpy(block, stage->data, (size_t)stage->n_bytes);
-    memcpy(block + stage->n_bytes, stage->name, name_bytes);
+    if (is_placed)
+        list->placed = NULL;
+    else
+        memcpy(block, stage->data, (size_t)stage->n_bytes);
     lvlm_tensor *const kept = &list->stages[list->n++];
     *kept = *stage;
     kept->data = block;
     kept->name = (const char *)(block + stage->n_bytes);
     return 0;
+}
+
+static void *place(void *user, const lvlm_tensor *stage)
+{
+    lvlm_stage_list *const list = user;
+    lvlm_free(list->placed);
+    list->placed = make_block(stage);
+    return list->placed;
 }
 
 static int take(void *user, const lvlm_tensor *stage, lvlm_error *err)
@@ -44,7 +62,7 @@ static void progress(void *user, size_t done, size_t total)
 lvlm_stage_sink lvlm_stage_list_sink(lvlm_stage_list *list)
 {
     return (lvlm_stage_sink){
-        .take = take, .wants = wants, .user = list, .progress = progress
+        .take = take, .wants = wants, .user = list, .progress = progress, .place = place
     };
 }
 
@@ -76,6 +94,7 @@ void lvlm_stage_list_free(lvlm_stage_list *list)
         block.borrowed = list->stages[i].data;
         lvlm_free(block.owned);
     }
+    lvlm_free(list->placed);
     lvlm_free(list->stages);
     memset(list, 0, sizeof *list);
 }

@@ -14,11 +14,12 @@ typedef struct lvlm_stage_list {
     bool everything; /* else logits and loss only */
     void (*progress)(void *user, size_t done, size_t total); /* may be NULL */
     void *user;                                              /* of progress */
+    void *placed; /* memory of the stage that is being computed */
 } lvlm_stage_list;
 
 /* `list` must outlive the sink. */
 lvlm_stage_sink lvlm_stage_list_sink(lvlm_stage_list *list);
-/* Copy one stage. */
+/* Copy one stage, unless its values are where the sink had them placed. */
 LVLM_MUST_CHECK int lvlm_stage_list_add(lvlm_stage_list *list, const lvlm_tensor *stage,
                                         lvlm_error *err);
 void lvlm_stage_list_sort(lvlm_stage_list *list); /* by name */

@@ -156,6 +156,10 @@ typedef struct lvlm_stage_sink {
     /* Put the values of `stage` into `values`, which have its shape and type and are
      * those of stage->data; called after `take`. Rows of padding are ignored. */
     int (*give)(void *user, const lvlm_tensor *stage, void *values, lvlm_error *err);
+    /* The sink's own memory for the values of a large stage that is taken and not
+     * given: they are computed there, and `take` finds them there. It may return NULL,
+     * and be NULL: then they are in the model's memory. */
+    void *(*place)(void *user, const lvlm_tensor *stage);
 } lvlm_stage_sink;
 
 /* Open a native file and bind its weights. `options` may be NULL. On success *out must

@@ -96,6 +96,16 @@ int stages_emit(stages *s, const char *name, real *data, lvlm_shape shape,
     return stages_gives(s, name) ? sink->give(sink->user, &stage, data, err) : 0;
 }
 
+real *stages_place(const stages *s, const char *name, lvlm_shape shape)
+{
+    const lvlm_stage_sink *const sink = s->sink;
+    lvlm_tensor stage = { .name = name, .dtype = LVLM_REAL_DTYPE, .shape = shape };
+    if (sink->place == NULL || !stages_wants(s, name) || stages_gives(s, name) ||
+        !lvlm_shape_bytes(&stage.n_bytes, &shape, stage.dtype))
+        return NULL;
+    return sink->place(sink->user, &stage);
+}
+
 int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err)
 {
     return stages_emit(s, name, &value, (lvlm_shape){ 0, { 0 } }, err);

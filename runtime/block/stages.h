@@ -56,4 +56,7 @@ int stages_emit_scalar(stages *s, const char *name, real value, lvlm_error *err)
 int stages_emit_rows(stages *s, const char *name, real *packed, size_t C,
                      const lvlm_packing *packing, real *spare, lvlm_error *err);
 
+/* The sink's memory for a stage that it only takes, or NULL. */
+real *stages_place(const stages *s, const char *name, lvlm_shape shape);
+
 #endif

@@ -93,10 +93,12 @@ static int emit_logits(const text_head *head, const real *x, const lvlm_packing 
 {
     const size_t V = head->config.vocab;
     const bool with_loss = p->targets != NULL && stages_wants(s, "loss");
-    real *logits = NULL;
+    const bool is_padded = p->N < p->B * p->T; /* then rows move in their memory */
     workspace memory = { .pool = pool };
     double sum = 0;
-    TRY(workspace_array(&logits, &memory, p->B * p->T, V, "logits", err));
+    real *logits = is_padded ? NULL : stages_place(s, "logits", SHAPE(p->B, p->T, V));
+    if (logits == NULL)
+        TRY(workspace_array(&logits, &memory, p->B * p->T, V, "logits", err));
     if (stages_computes(s, "logits")) head_project(logits, x, head, p->N, scratch);
     int rc = stages_emit_rows(s, "logits", logits, V, p, logits, err);
     if (rc == 0 && with_loss) rc = loss_of_all(&sum, logits, p, V, err);
