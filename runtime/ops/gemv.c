@@ -14,6 +14,9 @@
  * end. */
 #include <assert.h>
 #include <string.h>
+#if defined __x86_64__ && LVLM_REAL_BITS == 32
+#include <immintrin.h>
+#endif
 
 #include "formats/base/size.h"
 #include "formats/container/numeric.h"
@@ -57,6 +60,20 @@ typedef lanes packed_lanes __attribute__((aligned(sizeof(real)), may_alias));
                   0x7f800000u)))
 #define AS_IS(x) (x)
 
+/* F32_OF_BF16 in one instruction, where the processor has it: compilers take five. */
+#if defined __x86_64__ && LVLM_REAL_BITS == 32
+#define AVX512 __attribute__((target("avx512f,avx512bw")))
+
+static inline AVX512 lanes_f32 bf16_avx512(__m256i x)
+{
+    const __m512i at =
+        _mm512_set_epi16(15, 0, 14, 0, 13, 0, 12, 0, 11, 0, 10, 0, 9, 0, 8, 0, 7, 0, 6,
+                         0, 5, 0, 4, 0, 3, 0, 2, 0, 1, 0, 0, 0);
+    return (lanes_f32)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, at,
+                                                     _mm512_castsi256_si512(x));
+}
+#endif
+
 static size_t width_of(size_t N)
 {
     if (N == 1) return 1;
@@ -88,11 +105,11 @@ void gemv_pack(real *packed, const real *x, size_t N, size_t I)
     }
 }
 
-/* name: sums (ROWS,width,LANES) += ROWS rows of w times `width` vectors, over n
+/* `clones`: for which instruction sets.
+ * name: sums (ROWS,width,LANES) += ROWS rows of w times `width` vectors, over n
  * elements, a multiple of LANES.  x packed  w (ROWS) */
-#define TILE(name, ROWS, width, type, loaded, widen)                                   \
-    LVLM_SIMD_CLONES static void name(real *sums, const real *x, const type *const *w, \
-                                      size_t n)                                        \
+#define TILE(name, clones, ROWS, width, type, loaded, widen)                           \
+    clones static void name(real *sums, const real *x, const type *const *w, size_t n) \
     {                                                                                  \
         lanes s[ROWS][width][PARTS];                                                   \
         packed_lanes *const kept = (packed_lanes *)sums;                               \
@@ -139,21 +156,28 @@ static void add_lanes(real *totals, real (*sums)[LANES], size_t n)
     }
 }
 
-/* name: y[r * ldy + k * apart] = the row k * apart of w, times vector r, for k < n and
+/* name(width): the tile of that width. */
+#define TILES(name, clones, type, loaded, widen)                                       \
+    TILE(name##_one, clones, 8, 1, type, loaded, widen)                                \
+    TILE(name##_few, clones, 4, FEW, type, loaded, widen)                              \
+    TILE(name##_most, clones, 2, MOST, type, loaded, widen)                            \
+    static void (*name(size_t width))(real *, const real *, const type *const *,       \
+                                      size_t)                                          \
+    {                                                                                  \
+        return width == 1 ? name##_one : width == FEW ? name##_few : name##_most;      \
+    }
+
+/* tile_for(width): the tile of that width.
+ * name: y[r * ldy + k * apart] = the row k * apart of w, times vector r, for k < n and
  * r < N.  x packed  w (n*apart,I) */
-#define ROWS_OF(name, type, loaded, widen_lanes, widen)                                \
-    TILE(name##_one, 8, 1, type, loaded, widen_lanes)                                  \
-    TILE(name##_few, 4, FEW, type, loaded, widen_lanes)                                \
-    TILE(name##_most, 2, MOST, type, loaded, widen_lanes)                              \
+#define ROWS_OF(name, type, tile_for, widen)                                           \
     static void name(real *y, size_t ldy, const real *x, const type *w, size_t N,      \
                      size_t I, size_t apart, size_t n)                                 \
     {                                                                                  \
         real sums[STREAMS * MOST][LANES] = { { 0 } }, totals[STREAMS * MOST];          \
         const size_t whole = I / LANES * LANES, width = width_of(N);                   \
         void (*const tile)(real *, const real *, const type *const *, size_t) =        \
-            width == 1     ? name##_one                                                \
-            : width == FEW ? name##_few                                                \
-                           : name##_most;                                              \
+            tile_for(width);                                                           \
         for (size_t i = 0; i < whole; i += BLOCK / sizeof *w)                          \
             for (size_t k = 0; k < n; k += tile_rows(width)) {                         \
                 const type *at[STREAMS]; /* past the last row: it again, unused */     \
@@ -174,10 +198,22 @@ static void add_lanes(real *totals, real (*sums)[LANES], size_t n)
                 y[r * ldy + k * apart] = totals[k * width + r];                        \
     }
 
-ROWS_OF(rows_bf16, uint16_t, lanes_u16, F32_OF_BF16, (real)lvlm_f32_of_bf16)
-ROWS_OF(rows_f16, uint16_t, lanes_u16, F32_OF_F16, (real)lvlm_f32_of_f16_fast)
-ROWS_OF(rows_f32, float, lanes_f32, AS_IS, (real))
-ROWS_OF(rows_f64, double, lanes_f64, AS_IS, (real))
+TILES(tile_bf16, LVLM_SIMD_CLONES, uint16_t, lanes_u16, F32_OF_BF16)
+TILES(tile_f16, LVLM_SIMD_CLONES, uint16_t, lanes_u16, F32_OF_F16)
+TILES(tile_f32, LVLM_SIMD_CLONES, float, lanes_f32, AS_IS)
+TILES(tile_f64, LVLM_SIMD_CLONES, double, lanes_f64, AS_IS)
+#ifdef AVX512
+TILES(tile_bf16_avx512, AVX512, uint16_t, __m256i, bf16_avx512)
+#define TILE_BF16(width)                                                               \
+    (__builtin_cpu_supports("avx512bw") ? tile_bf16_avx512 : tile_bf16)(width)
+#else
+#define TILE_BF16(width) tile_bf16(width)
+#endif
+
+ROWS_OF(rows_bf16, uint16_t, TILE_BF16, (real)lvlm_f32_of_bf16)
+ROWS_OF(rows_f16, uint16_t, tile_f16, (real)lvlm_f32_of_f16_fast)
+ROWS_OF(rows_f32, float, tile_f32, (real))
+ROWS_OF(rows_f64, double, tile_f64, (real))
 
 static void rows(real *y, size_t ldy, const real *x, lvlm_stored w, size_t N, size_t I,
                  size_t apart, size_t n)
