@@ -2,9 +2,11 @@
  *
  *   stretch   some rows of the operand that is packed once, over some of the sum, in
  *             groups of as many as a kernel takes
- *   piece     rows of the other operand, a task: block by block of the sum, they are
- *             multiplied with all groups. Sums stay in the thread's memory until the
- *             last block, and then go to the output
+ *   piece     rows of the other operand: block by block of the sum, they are multiplied
+ *             with all groups. Sums stay in the thread's memory until the last block,
+ *             and then go to the output
+ *   task      a piece, or, if there are too few of these for the threads, a piece with a
+ *             share of the groups, for which it is packed again
  *
  * Memory that comes next is prefetched between the calls of a kernel. */
 #include "runtime/kernel/multiply.h"
@@ -19,7 +21,9 @@ enum {
     ONCE = 288,         /* rows of the operand that is packed once */
     MOST = 1152,        /* the same where the sum is one block, and shorter than most */
     GROUPS = MOST / 16, /* of rows, at most */
-    PIECE = 96,         /* rows of the other one in a task */
+    PIECE = 96,         /* rows of the other one in a task ... */
+    LEAST_PIECE = 32,   /* ... of which there are few */
+    TASKS = 4,          /* of each thread, where there are so many */
     SUM_STEPS = 16,     /* of a block of the sum: with ONCE rows, half of an L2 cache */
     SUM_STEPS_FLOATS = 8, /* in form floats: sums of more would be rounded too often */
     SMALL_STEPS = 16,     /* that a small product packs at once */
@@ -37,10 +41,11 @@ typedef struct stretch {
     char *memory, *own;       /* scratch of all, and of each thread */
 } stretch;
 
-/* A thread's own memory. */
+/* What a task multiplies a piece with, and the thread's own memory. */
 typedef struct worker {
-    float *sums;  /* (blocks of a piece, groups, values of a block) */
-    char *packed; /* the other operand */
+    size_t group, n_groups; /* from `group` on */
+    float *sums;            /* (blocks of a piece, n_groups, values of a block) */
+    char *packed;           /* the other operand */
 } worker;
 
 static size_t min(size_t a, size_t b)
@@ -199,20 +204,27 @@ static void fetch(const stretch *s, area a, size_t part, size_t parts)
     lvlm_fetch(m, a.first, a.n, a.k, a.len);
 }
 
-/* Multiply the other operand's rows of area a, which are in b, with all groups; the
- * time is part `part` of `parts` of that in which `next` is prefetched. */
-static void run_rows(const stretch *s, const area *a, lvlm_block b, float *sums,
-                     const area *next, size_t part, size_t parts)
+/* Multiply the other operand's rows of area a, which are in b, with all groups of the
+ * task; the time is part `part` of `parts` of that in which `next` is prefetched. */
+static void run_rows(const stretch *s, const area *a, lvlm_block b, const worker *own,
+                     float *sums, const area *next, size_t part, size_t parts)
 {
-    const size_t n_groups = groups_of(s), i = a->k - s->k;
+    const size_t n = own->n_groups, i = a->k - s->k;
     const bool is_one = s->len <= sum_length(s), is_last = i + a->len == s->len;
-    for (size_t g = 0; g < n_groups; g++) {
-        fetch(s, *next, part * n_groups + g, parts * n_groups);
+    for (size_t j = 0; j < n; j++) {
+        const size_t g = own->group + j;
+        fetch(s, *next, part * n + j, parts * n);
         if (is_last) fetch_output(s, a->first, a->n, g);
         multiply(s, sums, b, a->n, g, i);
         if (is_last) take(s, sums, a->first, a->n, g);
         if (!is_one) sums += block_values(s);
     }
+}
+
+/* From the sums of some rows of a piece to those of the next. */
+static size_t sums_stride(const stretch *s, const worker *own)
+{
+    return s->len <= sum_length(s) ? 0 : own->n_groups * block_values(s);
 }
 
 /* An area that is a piece, with the right operand packed once: the left one is read or
@@ -221,7 +233,7 @@ static void run_left(const stretch *s, area a, const area *next, const worker *o
 {
     const lvlm_product *const p = s->p;
     const size_t rows = other_rows(s), end = a.first + a.n;
-    const size_t stride = s->len <= sum_length(s) ? 0 : groups_of(s) * block_values(s);
+    const size_t stride = sums_stride(s, own);
     lvlm_block b = { .n_values = a.len, .levels = s->form.levels };
     float *sums = own->sums;
     for (; a.first < end; a.first += rows, sums += stride) {
@@ -230,7 +242,7 @@ static void run_left(const stretch *s, area a, const area *next, const worker *o
         if (after.first < end) after.n = min(rows, end - after.first);
         b.left = lvlm_pack_left(own->packed, &p->left, a.first, a.n, rows, a.k, a.len,
                                 s->form);
-        run_rows(s, &a, b, sums, after.n > 0 ? &after : next, 0, 1);
+        run_rows(s, &a, b, own, sums, after.n > 0 ? &after : next, 0, 1);
     }
 }
 
@@ -240,7 +252,7 @@ static void run_right(const stretch *s, area a, const area *next, const worker *
 {
     const lvlm_product *const p = s->p;
     const size_t rows = other_rows(s), end = a.first + a.n;
-    const size_t stride = s->len <= sum_length(s) ? 0 : groups_of(s) * block_values(s);
+    const size_t stride = sums_stride(s, own);
     const size_t parts = (a.n + rows - 1) / rows;
     lvlm_block b = { .n_values = a.len, .levels = s->form.levels };
     float *sums = own->sums;
@@ -248,48 +260,80 @@ static void run_right(const stretch *s, area a, const area *next, const worker *
         lvlm_pack_right(own->packed, &p->right, a.first, a.n, a.k, a.len, s->form);
     for (size_t i = 0; i < parts; i++, a.first += rows, sums += stride) {
         a.n = min(rows, end - a.first);
-        run_rows(s, &a, b, sums, next, i, parts);
+        run_rows(s, &a, b, own, sums, next, i, parts);
         b.right.data += s->kernel->panels * b.right.panel;
     }
 }
 
-static void run_piece(const stretch *s, size_t begin, size_t end, char *own)
+static void run_piece(const stretch *s, size_t begin, size_t end, const worker *own)
 {
     const size_t step = sum_length(s), n = end - begin;
-    const worker w = { (float *)(void *)own, own + sums_bytes() };
     if (s->kernel->begin != NULL) s->kernel->begin();
     for (size_t i = 0; i < s->len; i += step) {
         const area a = { begin, n, s->k + i, min(step, s->len - i) };
         area next = { begin, n, a.k + a.len, 0 };
         next.len = min(step, s->len - i - a.len);
         if (s->p->packs_left)
-            run_right(s, a, &next, &w);
+            run_right(s, a, &next, own);
         else
-            run_left(s, a, &next, &w);
+            run_left(s, a, &next, own);
     }
     if (s->kernel->end != NULL) s->kernel->end();
+}
+
+/* How the work on a stretch is cut. */
+typedef struct cut {
+    size_t piece, n_pieces; /* rows of a piece, and how many there are */
+    size_t shares;          /* of the groups */
+} cut;
+
+static cut cut_into(const stretch *s, size_t piece, size_t shares)
+{
+    return (cut){ piece, (others_of(s) + piece - 1) / piece, shares };
+}
+
+/* Into enough tasks for so many threads, if there are. */
+static cut cut_for(const stretch *s, size_t n_threads)
+{
+    const size_t wanted = n_threads * TASKS, groups = groups_of(s);
+    cut c = cut_into(s, PIECE, 1);
+    if (c.n_pieces * groups < wanted) c = cut_into(s, LEAST_PIECE, 1);
+    c.shares = min((wanted + c.n_pieces - 1) / c.n_pieces, groups);
+    return c;
+}
+
+/* `own`: memory of the thread. */
+static void run_task(const stretch *s, const cut *c, size_t t, char *own)
+{
+    const size_t groups = groups_of(s), share = t % c->shares;
+    const size_t begin = t / c->shares * c->piece;
+    worker w = { .group = groups * share / c->shares,
+                 .sums = (float *)(void *)own,
+                 .packed = own + sums_bytes() };
+    w.n_groups = groups * (share + 1) / c->shares - w.group;
+    run_piece(s, begin, min(begin + c->piece, others_of(s)), &w);
 }
 
 static void run_stretch(stretch *s, size_t n_threads)
 {
     const lvlm_product *const p = s->p;
-    const size_t n_pieces = (others_of(s) + PIECE - 1) / PIECE;
+    const cut c = cut_for(s, n_threads);
 #pragma omp parallel num_threads((int)n_threads) if (p->M * p->N * p->K > FEW)
     {
 #pragma omp for schedule(static)
         for (size_t g = 0; g < groups_of(s); g++) pack_once(s, g);
 #pragma omp for schedule(dynamic, 1)
-        for (size_t t = 0; t < n_pieces; t++)
-            run_piece(s, t * PIECE, min((t + 1) * PIECE, others_of(s)),
-                      s->own + (size_t)omp_get_thread_num() * own_bytes(p->stretch));
+        for (size_t t = 0; t < c.n_pieces * c.shares; t++)
+            run_task(s, &c, t,
+                     s->own + (size_t)omp_get_thread_num() * own_bytes(p->stretch));
     }
 }
 
 static void run_stretch_here(stretch *s)
 {
     for (size_t g = 0; g < groups_of(s); g++) pack_once(s, g);
-    for (size_t r = 0; r < others_of(s); r += PIECE)
-        run_piece(s, r, min(r + PIECE, others_of(s)), s->own);
+    const cut c = cut_into(s, PIECE, 1);
+    for (size_t t = 0; t < c.n_pieces; t++) run_task(s, &c, t, s->own);
 }
 
 /* By n_threads; 0: by the calling thread, without a team. */
@@ -331,6 +375,15 @@ void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratc
     stretch s = stretch_of(p, unit, scratch);
     s.own = s.memory + lvlm_pack_bytes(ONCE, lvlm_steps_of(p->stretch), largest);
     run_all(&s, n_threads);
+}
+
+size_t lvlm_product_tasks(const lvlm_product *p, const lvlm_unit *unit,
+                          size_t n_threads)
+{
+    stretch s = stretch_of(p, unit, NULL);
+    s.n = min(most_rows(&s), p->packs_left ? p->M : p->N);
+    const cut c = cut_for(&s, n_threads);
+    return c.n_pieces * c.shares;
 }
 
 /* ---- small products -------------------------------------------------------------- */

@@ -39,6 +39,10 @@ size_t lvlm_product_scratch(size_t stretch, size_t n_threads);
 void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratch,
                       size_t n_threads);
 
+/* How many tasks, about as long as each other, share each stretch of such a product. */
+size_t lvlm_product_tasks(const lvlm_product *p, const lvlm_unit *unit,
+                          size_t n_threads);
+
 /* The same by the calling thread alone, `stretch` left out: for many small products.
  * Bytes of scratch where the operand that is packed once has at most `rows` rows, and
  * the sum at most `length` values. */

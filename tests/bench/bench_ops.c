@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "formats/container/numeric.h"
+#include "runtime/kernel/multiply.h"
 #include "runtime/ops/activation.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/linear.h"
@@ -190,6 +191,27 @@ static void bench_elementwise(size_t N, size_t C, size_t n_threads)
     free(x), free(y), free(w), free(scratch.data);
 }
 
+/* How much of the time of 4, 16 and 64 threads is work, if each task takes as long. */
+static void predict(size_t rows, size_t I, size_t O)
+{
+    const lvlm_product p = { .left = { NULL, LVLM_BF16, I, false },
+                             .right = { NULL, LVLM_F32, I, false },
+                             .M = O,
+                             .N = rows,
+                             .K = I,
+                             .levels = LVLM_MOST_TERMS,
+                             .stretch = 4096 };
+    if (lvlm_unit_chosen()->floats == NULL) return;
+    printf("tasks %4zu x %5zu -> %6zu:", rows, I, O);
+    for (size_t threads = 4; threads <= 64; threads *= 4) {
+        const size_t n = lvlm_product_tasks(&p, lvlm_unit_chosen(), threads);
+        const size_t rounds = (n + threads - 1) / threads;
+        printf("  %zu threads %zu (%.2f)", threads, n,
+               (double)n / (double)(rounds * threads));
+    }
+    printf("\n");
+}
+
 int main(int argc, char **argv)
 {
     const long asked = argc > 1 ? strtol(argv[1], NULL, 10) : 2;
@@ -210,5 +232,8 @@ int main(int argc, char **argv)
     for (double deviation = 3; deviation < 300; deviation *= 4)
         bench_attention(512, 4, 4, 64, deviation, 0, n_threads);
     bench_elementwise(288, 16384, n_threads);
+    predict(288, 2048, 2048), predict(288, 2048, 256), predict(288, 2048, 16384);
+    predict(288, 16384, 2048), predict(288, 2048, 257216);
+    predict(256, 1152, 1152), predict(256, 1152, 4304), predict(256, 4304, 1152);
     return 0;
 }
