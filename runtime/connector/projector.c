@@ -241,11 +241,13 @@ static int hidden_forward(const real **x, const projector *c, projector_tape *p,
     for (size_t i = 0; i < c->further; i++) {
         const projector_map *const map = &c->maps[i];
         const bool shown = i < shown_maps(c);
-        if (stages_computes(s, shown ? linear_stages[i] : last_stage))
+        const bool computes = stages_computes(s, shown ? linear_stages[i] : last_stage);
+        if (computes)
             dense_forward(p->pre[i], *x, &map->w, &map->b, U, taken_by(c, i), M,
                           scratch);
         if (shown) TRY(emit(c, s, linear_stages[i], p->pre[i], f, M, err));
-        activation_forward(p->hidden[i], p->pre[i], NULL, c->activation, U * M);
+        if (shown || computes) /* else what follows is given */
+            activation_forward(p->hidden[i], p->pre[i], NULL, c->activation, U * M);
         *x = p->hidden[i];
     }
     return 0;

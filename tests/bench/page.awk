@@ -1,4 +1,4 @@
-# page.awk - the benchmark's page, from machine.tsv and results.tsv of run.sh. With
+# page.awk - the measured part of the benchmark's page, from machine.tsv and results.tsv of run.sh. With
 # sort.awk; -v chart=FILE names the picture.
 
 function least(list, x) { sorted(list, x); return x[1] }
@@ -87,7 +87,7 @@ NR == FNR { machine[++n_machine] = "| " $1 " | " $2 " |"; next }
 }
 
 END {
-    print "# The benchmark, on one machine\n"
+    print "\n## Measured, on one machine\n"
     print "Written by `sh tests/bench/run.sh`. Times are the least of all runs, with"
     print "their median in parentheses: the difference is the machine's noise."
     print "bf16x2 is compared with the reference in f32, whose accuracy it has for"
@@ -100,7 +100,7 @@ END {
     print "\n| model | work | mode | ours, s | reference, s | ratio | GFLOP/s" \
           " | ours, MB | reference, MB |\n|---|---|---|---|---|---|---|---|---|"
     table("times")
-    print "\n![how time grows](" chart ")\n\n## How accurate\n"
+    print "\n![how time grows](" chart ")\n\n### How accurate\n"
     print "The relative L2 distance of all logits from those in double, of these random"
     print "weights:\n"
     pairs("error")

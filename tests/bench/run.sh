@@ -10,7 +10,7 @@
 # largest; they are used again by the next run. Where PYTHON (python3) has torch and
 # transformers, the reference is timed in turns with ours and its results are compared;
 # else the page shows ours. Every figure goes to DIR/results.tsv; page.awk writes
-# FILE.md (DIR/page.md), and chart.awk the chart beside it.
+# FILE.md (README.md here, after about.md), and chart.awk the chart beside it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -33,7 +33,7 @@ done
 sh "$top/tests/build.sh" release build benchmarks >&2
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
-[ -n "$page" ] || page=$dir/page.md
+[ -n "$page" ] || page=$here/README.md
 results=$dir/results.tsv
 : >"$results"
 . "$here/measure.sh"
@@ -292,7 +292,10 @@ for model in $models; do
     *) say "no model '$model': small, middle, tower, 3b"; exit 2 ;;
     esac
 done
-awk -v chart="$(basename "$page" .md).svg" -f "$here/sort.awk" -f "$here/page.awk" \
-    "$dir/machine.tsv" "$results" >"$page"
+{
+    cat "$here/about.md"
+    awk -v chart="$(basename "$page" .md).svg" -f "$here/sort.awk" \
+        -f "$here/page.awk" "$dir/machine.tsv" "$results"
+} >"$page"
 awk -f "$here/sort.awk" -f "$here/chart.awk" "$results" >"${page%.md}.svg"
 echo "$page"
