@@ -2,11 +2,11 @@
  *
  *   stretch   some rows of the operand that is packed once, over some of the sum, in
  *             groups of as many as a kernel takes
- *   piece     rows of the other operand: block by block of the sum, they are multiplied
- *             with all groups. Sums stay in the thread's memory until the last block,
- *             and then go to the output
- *   task      a piece, or, if there are too few of these for the threads, a piece with a
- *             share of the groups, for which it is packed again
+ *   piece     rows of the other operand: block by block of the sum, they are
+ *             multiplied with all groups. Sums stay in the thread's memory until the
+ *             last block, and then go to the output
+ *   task      a piece, or, if there are too few of these for the threads, a piece with
+ *             a share of the groups, for which it is packed again
  *
  * Memory that comes next is prefetched between the calls of a kernel. */
 #include "runtime/kernel/multiply.h"

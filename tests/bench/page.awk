@@ -1,5 +1,5 @@
-# page.awk - the measured part of the benchmark's page, from machine.tsv and results.tsv of run.sh. With
-# sort.awk; -v chart=FILE names the picture.
+# page.awk - the measured part of the benchmark's page, from machine.tsv and results.tsv
+# of run.sh. With sort.awk; -v chart=FILE names the picture.
 
 function least(list, x) { sorted(list, x); return x[1] }
 
