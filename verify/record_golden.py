@@ -649,7 +649,7 @@ def read_messages(folder, args):
     if config.model_type == "paligemma":
         if any(answered) and not all(answered):
             raise Refused("PaliGemma's texts of one batch have an answer each, or none has one")
-        suffixes = ["".join(p["text"] for p in parts_of(r[-1])) for r in rows]
+        suffixes = ["".join(p["text"] for p in parts_of(r[-1])) for r in rows if all(answered)]
         texts = [rendered(processor, r, True) for r in rows]
         pictures = [i for row in images for i in row]
         batch = dict(processor(text=texts, images=pictures, padding=True, return_tensors="pt",
