@@ -143,13 +143,13 @@ void lvlm_round_to_terms(float *out, const float *x, size_t n, unsigned levels)
 
 /* ---- widening -------------------------------------------------------------------- */
 
-LVLM_SIMD_CLONES static void widen_bf16(float *to, const uint16_t *from, size_t n)
+LVLM_SIMD_CLONES static void load_bf16(float *to, const uint16_t *from, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) to[i] = lvlm_f32_of_bf16(from[i]);
 }
 
-LVLM_SIMD_CLONES static void widen_f16(float *to, const uint16_t *from, size_t n)
+LVLM_SIMD_CLONES static void load_f16(float *to, const uint16_t *from, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) to[i] = lvlm_f32_of_f16_fast(from[i]);
@@ -165,12 +165,12 @@ LVLM_SIMD_CLONES static void widen_columns(float *to, const uint16_t *from, size
 
 void lvlm_widen_bf16(float *to, const uint16_t *from, size_t n)
 {
-    widen_bf16(to, from, n);
+    load_bf16(to, from, n);
 }
 
 void lvlm_widen_f16(float *to, const uint16_t *from, size_t n)
 {
-    widen_f16(to, from, n);
+    load_f16(to, from, n);
 }
 
 void lvlm_widen_columns(float *to, const uint16_t *from, size_t ld, size_t n)
