@@ -11,12 +11,12 @@ cd "$(dirname "$0")/.." || exit 1
 # ctest. The release build is the one to install and show, so it is the last native one.
 stages="
 2 gcc   build/dev       dev
-2 clang build/dev-clang dev     -LE lint|install
+2 clang build/dev-clang dev     -LE lint|install|planted
 3 clang build/asan      asan    -LE lint|install|planted
 4 gcc   build/asan-gcc  asan    -LE lint|install|planted
 1 clang build/fuzz      fuzz
 1 gcc   build/unprepared unprepared -L unit|replay|install
-2 gcc   build           release -LE lint
+2 gcc   build           release -LE lint|planted
 8 aarch64-linux-gnu-gcc build/arm64 arm64 -LE lint|install|fault|planted
 "
 

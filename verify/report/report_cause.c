@@ -52,6 +52,19 @@ static void put_cause(lvlm_strbuf *out, const lvlm_replay *r)
                           "recording lacks rows");
 }
 
+/* Another one with an error of its own, number n of these. */
+static void put_another(lvlm_strbuf *out, size_t n, const lvlm_replay_stage *s)
+{
+    if (n >= MOST_NAMED) return;
+    lvlm_strbuf_puts(out, n == 0 ? "; so have " : ", ");
+    put_name(out, s->name);
+}
+
+static void put_rest(lvlm_strbuf *out, size_t n)
+{
+    if (n > MOST_NAMED) lvlm_strbuf_printf(out, " and %zu more", n - MOST_NAMED);
+}
+
 /* The stages after it. */
 static void put_others(lvlm_strbuf *out, const lvlm_replay *r)
 {
@@ -59,14 +72,9 @@ static void put_others(lvlm_strbuf *out, const lvlm_replay *r)
     for (const lvlm_replay_stage *s = r->cause + 1; s < r->stages + r->n_stages; s++) {
         n_followers += s->share.known && !s->share.is_cause;
         if (!s->share.is_cause) continue;
-        if (n_causes < MOST_NAMED) {
-            lvlm_strbuf_puts(out, n_causes == 0 ? "; so have " : ", ");
-            put_name(out, s->name);
-        }
-        n_causes++;
+        put_another(out, n_causes++, s);
     }
-    if (n_causes > MOST_NAMED)
-        lvlm_strbuf_printf(out, " and %zu more", n_causes - MOST_NAMED);
+    put_rest(out, n_causes);
     if (n_followers > 0)
         lvlm_strbuf_printf(out, "; %zu stage%s after it fail%s by what %s given",
                            n_followers, n_followers == 1 ? "" : "s",
@@ -91,14 +99,9 @@ static void put_gradients(lvlm_strbuf *out, const lvlm_replay *r)
             continue;
         n_followers += !s->share.is_cause;
         if (!s->share.is_cause) continue;
-        if (n_causes < MOST_NAMED) {
-            lvlm_strbuf_puts(out, n_causes == 0 ? "; so have " : ", ");
-            put_name(out, s->name);
-        }
-        n_causes++;
+        put_another(out, n_causes++, s);
     }
-    if (n_causes > MOST_NAMED)
-        lvlm_strbuf_printf(out, " and %zu more", n_causes - MOST_NAMED);
+    put_rest(out, n_causes);
     if (n_followers > 0)
         lvlm_strbuf_printf(out,
                            "; %zu gradient%s of tensors before it may fail by "
