@@ -35,8 +35,8 @@ typedef enum lvlm_compute {
     LVLM_COMPUTE_F32, /* activations, sums and results in float */
     LVLM_COMPUTE_F64, /* everything in double: distinguishes rounding from a mistake */
     /* As F32, but operands of the products of linear maps and of attention are rounded
-     * first. Not so in a forward of up to 8 rows, as when text is generated; nor are
-     * those of an adapter: */
+     * first; those of its scores always to two numbers. Not so in a forward of up to 8
+     * rows, as when text is generated; nor are those of an adapter: */
     LVLM_COMPUTE_BF16X2, /* to a sum of two bf16 numbers, 16 bits of significand */
     LVLM_COMPUTE_BF16,   /* to bf16 */
 } lvlm_compute;

@@ -27,6 +27,7 @@ enum {
     TILE = 512,  /* keys */
     PART = 1024, /* keys of a task where keys are divided */
     UNLIKE = 64, /* queries of a run whose ranges are not all the same */
+    SCORE_TERMS = 2,
 };
 
 /* ---- what both directions share -------------------------------------------------- */
@@ -61,8 +62,9 @@ void attention_scores(real *s, const real *q, const real *k, const attention_dim
 {
     const size_t width = k1 - k0, ldk = d->kv_heads * d->D;
     const real cap = d->softcap;
+    const product_place fine = { place->data, place->terms > 0 ? SCORE_TERMS : 0 };
     product_nt(s, width, q, d->D, k + k0 * ldk + g * d->D, ldk, R, width, d->D,
-               cap > 0 ? d->scale / cap : d->scale, 0, place);
+               cap > 0 ? d->scale / cap : d->scale, 0, &fine);
     if (cap == 0) return;
     vtanh(s, s, R * width);
 #pragma omp simd

@@ -44,8 +44,10 @@ attention_run attention_run_at(const attention_dims *d, size_t q0, size_t end);
 void attention_gather(real *rows, const real *x, const attention_dims *d, size_t g,
                       const attention_run *run);
 
-/* s (R,k1-k0) = scale q k^T, capped, for the keys [k0, k1) of kv head g. q (R,D) k
- * (Tk,kv_heads*D)  place: as for all products here */
+/* s (R,k1-k0) = scale q k^T, capped, for the keys [k0, k1) of kv head g. Where products
+ * are rounded, operands of this one have two terms: exp makes an error of a large score
+ * a relative one, many times that of its operands.
+ * q (R,D)  k (Tk,kv_heads*D)  place: as for all products here */
 void attention_scores(real *s, const real *q, const real *k, const attention_dims *d,
                       size_t g, size_t R, size_t k0, size_t k1,
                       const product_place *place);
