@@ -49,18 +49,19 @@ typedef struct workspace_bed {
     bool stacked, left; /* in the region; and not used any more */
 } bed;
 
-/* A region for what passes need, once nothing is in use. */
-static void grow(workspace_pool *pool)
+/* A region for what passes need, once nothing is in use; false: out of memory. */
+static bool grow(workspace_pool *pool)
 {
-    if (pool->used + pool->beside > 0 || pool->highest <= pool->size) return;
+    if (pool->used + pool->beside > 0 || pool->highest <= pool->size) return true;
     lvlm_free(pool->region);
     pool->region = lvlm_malloc(pool->highest);
     pool->size = pool->region != NULL ? pool->highest : 0;
+    return pool->region != NULL;
 }
 
+/* NULL: it does not fit. */
 static bed *stack_up(workspace_pool *pool, uint64_t bytes)
 {
-    grow(pool);
     if (bytes > pool->size - pool->used) return NULL;
     bed *const b = (bed *)(void *)((char *)pool->region + pool->used);
     *b = (bed){ .below = pool->top, .stacked = true };
@@ -69,8 +70,10 @@ static bed *stack_up(workspace_pool *pool, uint64_t bytes)
     return b;
 }
 
+/* NULL: out of memory. */
 static bed *make_bed(workspace_pool *pool, uint64_t bytes)
 {
+    if (pool != NULL && !grow(pool)) return NULL;
     bed *b = pool != NULL ? stack_up(pool, bytes) : NULL;
     if (b == NULL) {
         b = lvlm_malloc(bytes);

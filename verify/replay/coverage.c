@@ -20,10 +20,11 @@ void lvlm_coverage_skip(lvlm_replay *r, const char *name)
         if (strcmp(r->skipped[i], name) == 0) return;
     const char **const list = lvlm_arena_room(&r->arena, r->skipped, r->n_skipped,
                                               &r->skipped_room, sizeof *list);
-    if (list == NULL) return; /* lvlm_coverage_find will run out of memory too */
+    const char *const copy = lvlm_arena_strndup(&r->arena, name, strlen(name));
+    r->lacks_skipped |= list == NULL || copy == NULL;
+    if (r->lacks_skipped) return;
     r->skipped = list;
-    r->skipped[r->n_skipped] = lvlm_arena_strndup(&r->arena, name, strlen(name));
-    r->n_skipped += r->skipped[r->n_skipped] != NULL;
+    r->skipped[r->n_skipped++] = copy;
 }
 
 /* The length of "text.blocks." in "text.blocks.7"; 0: the name has no number. */
@@ -144,6 +145,7 @@ static int find_padding(lvlm_replay *r, lvlm_error *err)
 
 int lvlm_coverage_find(lvlm_replay *r, const lvlm_model *model, lvlm_error *err)
 {
+    if (r->lacks_skipped) return lvlm_fail_memory(err);
     drop_absent(r, lvlm_model_manifest(model)->config);
     TRY(find_stages(r, err));
     TRY(find_rows(r, err));

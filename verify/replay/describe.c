@@ -40,7 +40,8 @@ int lvlm_replay_describe(lvlm_replay *r, const lvlm_model *model, const char *pr
                          LVLM_REFERENCE_TRAINED, r->reference, err));
     TRY(list_differences(&r->from_recorded, &r->n_from_recorded, r, m->family, recorded,
                          r->reference, err));
-    lvlm_places_read(&r->places, model, r->recording.checkpoint, prefix, &r->arena);
+    TRY(lvlm_places_read(&r->places, model, r->recording.checkpoint, prefix, &r->arena,
+                         err));
     if (root != NULL && strlen(root) == LVLM_DIGEST_HEX)
         memcpy(r->model_root, root, sizeof r->model_root);
     return 0;

@@ -25,9 +25,9 @@ static size_t window_side(const cJSON *config, const lvlm_image_spec *spec)
                : 0;
 }
 
-void lvlm_places_read(lvlm_places *out, const lvlm_model *model,
-                      const lvlm_checkpoint *inputs, const char *prefix,
-                      lvlm_arena *arena)
+int lvlm_places_read(lvlm_places *out, const lvlm_model *model,
+                     const lvlm_checkpoint *inputs, const char *prefix,
+                     lvlm_arena *arena, lvlm_error *err)
 {
     const cJSON *const config = lvlm_model_manifest(model)->config;
     const lvlm_input_source source = { inputs, prefix, arena };
@@ -38,16 +38,18 @@ void lvlm_places_read(lvlm_places *out, const lvlm_model *model,
     if (ids == NULL || ids->shape.n != 2 ||
         lvlm_image_spec_read(&spec, config, NULL) < 0 ||
         lvlm_image_rows_read(&rows, config, &spec, NULL) < 0)
-        return;
+        return 0;
     out->form = spec.form;
     out->merge = spec.merge;
     out->tiles = spec.tiles;
     out->window = window_side(config, &spec);
     out->has_queries = rows.queries > 0;
     out->pools = rows.pool > 1;
-    if (lvlm_images_read(&out->images, &source, &spec, (size_t)ids->shape.dims[0],
-                         (size_t)ids->shape.dims[1], NULL) < 0)
-        out->images = (lvlm_images){ 0 };
+    const int rc =
+        lvlm_images_read(&out->images, &source, &spec, (size_t)ids->shape.dims[0],
+                         (size_t)ids->shape.dims[1], NULL);
+    if (rc < 0) out->images = (lvlm_images){ 0 };
+    return rc == LVLM_ENOMEM ? lvlm_fail_memory(err) : 0;
 }
 
 /* ---- grids ---------------------------------------------------------------------- */

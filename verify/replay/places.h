@@ -46,10 +46,11 @@ typedef struct lvlm_place {
 } lvlm_place;
 
 /* Read the images of `inputs`, the tensors of a batch whose names begin with `prefix`;
- * none if the model will refuse the inputs. Arrays are in `arena`. */
-void lvlm_places_read(lvlm_places *out, const lvlm_model *model,
-                      const lvlm_checkpoint *inputs, const char *prefix,
-                      lvlm_arena *arena);
+ * none if the model will refuse the inputs. Arrays are in `arena`. Fails without memory
+ * only. */
+LVLM_MUST_CHECK int lvlm_places_read(lvlm_places *out, const lvlm_model *model,
+                                     const lvlm_checkpoint *inputs, const char *prefix,
+                                     lvlm_arena *arena, lvlm_error *err);
 
 /* The place of row `row` of stage `name`, which has that shape; rows are counted over
  * all axes except the last. `index` is the index along each of these axes, `meaning`

@@ -122,6 +122,7 @@ typedef struct lvlm_replay {
     lvlm_notes not_compared, not_exercised;
     const char **skipped; /* stages that the model computes, not recorded */
     size_t n_skipped, skipped_room;
+    bool lacks_skipped; /* there was no memory for some of them */
     lvlm_replay_stage *stages;
     size_t n_stages;
     size_t n_failed;
