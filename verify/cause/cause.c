@@ -16,7 +16,6 @@
 #include "formats/native/native.h"
 #include "verify/cause/trial.h"
 #include "verify/replay/own.h"
-#include "verify/replay/replay_parts.h"
 
 enum { SENTENCE = 1024, SMALL = 1 << 26, FEWEST = 32 };
 

@@ -1,8 +1,6 @@
 /* factors.c - mistakes in the values of tensors: one added or missing, a factor, a
  * sign, a gate before or after tanh; see trial.h. */
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "formats/base/text.h"
 #include "verify/cause/trial.h"

@@ -8,10 +8,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "formats/base/alloc.h"
-#include "formats/base/text.h"
 #include "verify/cause/trial.h"
 #include "verify/replay/own.h"
 

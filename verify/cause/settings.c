@@ -1,6 +1,5 @@
 /* settings.c - mistakes in settings: the stage computed with other values of
  * config.json; see trial.h. */
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 

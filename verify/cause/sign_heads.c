@@ -19,7 +19,6 @@
 #include "verify/cause/block_pass.h"
 #include "verify/cause/broyden.h"
 #include "verify/replay/own.h"
-#include "verify/replay/replay_parts.h"
 
 enum {
     MOST_ROWS = 32,

@@ -5,12 +5,10 @@
  *
  * h is what the block computes with parts of the identity in the place of Wdown, a few
  * columns at a time. */
-#include <math.h>
 #include <string.h>
 
 #include "formats/container/numeric.h"
 #include "verify/cause/block_pass.h"
-#include "verify/replay/own.h"
 
 enum { MOST_ROWS = 256, MOST_PASSES = 16, FEWEST_ROWS = 3 };
 

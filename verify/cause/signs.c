@@ -1,9 +1,6 @@
 /* signs.c - which rows and channels carry the error of a stage, and its pattern; see
  * signs.h. */
-#include <assert.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "formats/base/alloc.h"
 #include "formats/base/text.h"

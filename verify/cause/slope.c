@@ -4,9 +4,8 @@
  *   these by themselves -> signs -> known mistakes */
 #include "verify/cause/slope.h"
 
-#include <assert.h>
-#include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"

@@ -7,7 +7,6 @@
 #include "formats/base/strbuf.h"
 #include "formats/base/text.h"
 #include "verify/cause/slope.h"
-#include "verify/replay/own.h"
 #include "verify/replay/recording.h"
 
 enum { MOST_TEXT = 1 << 12, NAMED = 4 };

@@ -5,8 +5,6 @@
 #include "formats/container/numeric.h"
 #include "runtime/tune/dropout_rates.h"
 #include "verify/cause/slope.h"
-#include "verify/replay/own.h"
-#include "verify/replay/recording.h"
 
 #define HEAD "text.head.weight"
 

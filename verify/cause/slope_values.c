@@ -9,7 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/base/text.h"
 #include "formats/container/numeric.h"
 #include "runtime/gradient_list.h"
 #include "verify/cause/slope.h"

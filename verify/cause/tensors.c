@@ -3,12 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/base/alloc.h"
 #include "formats/base/json.h"
 #include "formats/base/random.h"
 #include "formats/base/text.h"
 #include "formats/container/numeric.h"
-#include "formats/native/native.h"
 #include "verify/cause/trial.h"
 
 enum { FEW = 16 };         /* values from which nothing follows */

@@ -1,7 +1,6 @@
 /* trial.c - the stage computed with a variant of the model; see trial.h. */
 #include "verify/cause/trial.h"
 
-#include <assert.h>
 #include <float.h>
 #include <math.h>
 #include <string.h>

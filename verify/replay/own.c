@@ -1,7 +1,6 @@
 /* own.c - the errors of stages by themselves; see own.h. */
 #include "verify/replay/own.h"
 
-#include <assert.h>
 #include <math.h>
 #include <string.h>
 
