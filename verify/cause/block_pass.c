@@ -8,53 +8,40 @@
 #include "verify/replay/own.h"
 #include "verify/replay/replay_parts.h"
 
-static bool wants(void *user, const char *name)
+static bool wants(void *user, const lvlm_replay_stage *stage)
 {
-    const block_pass *const p = user;
-    return strcmp(name, p->s->stage->name) == 0;
+    return stage == ((const block_pass *)user)->s->stage;
 }
 
-static int take(void *user, const lvlm_tensor *got, lvlm_error *err)
+static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *got,
+                lvlm_error *err)
 {
     block_pass *const p = user;
     const size_t row = p->C * lvlm_dtype_bytes(got->dtype);
-    (void)err;
+    (void)stage, (void)err;
     for (size_t r = 0; r < p->R; r++)
         lvlm_convert_values(p->y + r * p->C, LVLM_F64,
                             got->data + p->s->places[p->at[r]] * row, got->dtype, p->C);
     return 0;
 }
 
-static bool gives(void *user, const char *name)
+static void enter(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *given,
+                  void *values)
 {
     const block_pass *const p = user;
-    const lvlm_replay_stage *const stage = lvlm_replay_find(p->s->replay, name);
-    return stage != NULL && lvlm_is_givable(stage);
-}
-
-static int give(void *user, const lvlm_tensor *stage, void *values, lvlm_error *err)
-{
-    const block_pass *const p = user;
-    const lvlm_replay_stage *const of = lvlm_replay_find(p->s->replay, stage->name);
-    const size_t row = p->C * lvlm_dtype_bytes(stage->dtype);
+    const size_t row = p->C * lvlm_dtype_bytes(given->dtype);
     unsigned char *const bytes = values;
-    FAIL_IF(!lvlm_shape_equal(&of->recorded->shape, &stage->shape), err, LVLM_EFORMAT,
-            "stage %s: has another shape than in the first pass", stage->name);
-    lvlm_convert_values(values, stage->dtype, of->recorded->data, of->recorded->dtype,
-                        (size_t)lvlm_tensor_numel(of->recorded));
-    for (size_t r = 0; p->z != NULL && of == p->from && r < p->R; r++)
-        lvlm_convert_values(bytes + p->s->places[p->at[r]] * row, stage->dtype,
+    for (size_t r = 0; p->z != NULL && stage == p->from && r < p->R; r++)
+        lvlm_convert_values(bytes + p->s->places[p->at[r]] * row, given->dtype,
                             p->z + r * p->C, LVLM_F64, p->C);
-    return 0;
 }
 
 int block_pass_run(block_pass *p, lvlm_model *model, lvlm_error *err)
 {
-    const lvlm_stage_sink sink = {
-        .take = take, .wants = wants, .gives = gives, .give = give, .user = p
+    const lvlm_given_pass pass = {
+        .replay = p->s->replay, .wants = wants, .take = take, .alters = enter, .user = p
     };
-    return lvlm_model_forward(model, p->s->replay->recording.checkpoint,
-                              LVLM_RECORDED_INPUT, &sink, err);
+    return lvlm_given_pass_run(&pass, model, err);
 }
 
 int block_pass_once(block_pass *p, lvlm_error *err)

@@ -199,7 +199,9 @@ static void plan_tries(cause_session *s)
 static int find(cause_session *s, lvlm_error *err)
 {
     meeting m = { .s = s };
-    const lvlm_given_pass pass = { s->replay, wants, take, meets, &m };
+    const lvlm_given_pass pass = {
+        .replay = s->replay, .wants = wants, .take = take, .meets = meets, .user = &m
+    };
     lvlm_model *again = NULL;
     TRY(lvlm_side_file_json(&s->source_config, s->manifest->checkpoint, "config.json",
                             err));

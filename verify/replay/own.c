@@ -38,15 +38,16 @@ static bool gives(void *user, const char *name)
     return stage != NULL && lvlm_is_givable(stage);
 }
 
-static int give(void *user, const lvlm_tensor *stage, void *values, lvlm_error *err)
+static int give(void *user, const lvlm_tensor *given, void *values, lvlm_error *err)
 {
     const lvlm_given_pass *const p = user;
-    const lvlm_tensor *const recorded =
-        lvlm_replay_find(p->replay, stage->name)->recorded;
-    FAIL_IF(!lvlm_shape_equal(&recorded->shape, &stage->shape), err, LVLM_EFORMAT,
-            "stage %s: has another shape than in the first pass", stage->name);
-    lvlm_convert_values(values, stage->dtype, recorded->data, recorded->dtype,
+    const lvlm_replay_stage *const stage = lvlm_replay_find(p->replay, given->name);
+    const lvlm_tensor *const recorded = stage->recorded;
+    FAIL_IF(!lvlm_shape_equal(&recorded->shape, &given->shape), err, LVLM_EFORMAT,
+            "stage %s: has another shape than in the first pass", given->name);
+    lvlm_convert_values(values, given->dtype, recorded->data, recorded->dtype,
                         (size_t)lvlm_tensor_numel(recorded));
+    if (p->alters != NULL) p->alters(p->user, stage, given, values);
     return 0;
 }
 
@@ -153,7 +154,9 @@ int lvlm_own_errors(lvlm_replay *r, const lvlm_model_options *options, bool expl
         lvlm_model_free(model);
         return rc;
     }
-    const lvlm_given_pass pass = { r, wants_failed, take_own, meets, &s };
+    const lvlm_given_pass pass = {
+        .replay = r, .wants = wants_failed, .take = take_own, .meets = meets, .user = &s
+    };
     const cJSON *const config = lvlm_model_manifest(model)->config;
     s.has_cross = lvlm_json_path(config, "text.cross_layers") != NULL;
     int rc = lvlm_given_pass_run(&pass, model, err);

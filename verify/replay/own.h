@@ -36,6 +36,10 @@ typedef struct lvlm_given_pass {
     /* Called for every stage that the inputs lead to, in order, before anything is
      * computed; may be called again. NULL: nobody asks. */
     void (*meets)(void *user, const char *name, const lvlm_replay_stage *stage);
+    /* Changes what is given of a stage; `given` is its tensor in the pass, which has
+     * `values`. NULL: it is as recorded. */
+    void (*alters)(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *given,
+                   void *values);
     void *user;
 } lvlm_given_pass;
 
