@@ -17,11 +17,8 @@ static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *g
                 lvlm_error *err)
 {
     block_pass *const p = user;
-    const size_t row = p->C * lvlm_dtype_bytes(got->dtype);
     (void)stage, (void)err;
-    for (size_t r = 0; r < p->R; r++)
-        lvlm_convert_values(p->y + r * p->C, LVLM_F64,
-                            got->data + p->s->places[p->at[r]] * row, got->dtype, p->C);
+    cause_read_rows(p->y, p->s, got, p->at, p->R);
     return 0;
 }
 

@@ -64,6 +64,17 @@ static int make_room(cause_session *s, const lvlm_shape *shape, lvlm_error *err)
     return 0;
 }
 
+void cause_read_rows(double *to, const cause_session *s, const lvlm_tensor *from,
+                     const size_t *at, size_t n)
+{
+    const size_t row = s->C * lvlm_dtype_bytes(from->dtype);
+    for (size_t i = 0; i < n; i++) {
+        const size_t place = s->places[at != NULL ? at[i] : i];
+        lvlm_convert_values(to + i * s->C, LVLM_F64, from->data + place * row,
+                            from->dtype, s->C);
+    }
+}
+
 /* Keep the rows that are compared. */
 static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *got,
                 lvlm_error *err)
@@ -71,19 +82,16 @@ static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *g
     cause_session *const s = ((const meeting *)user)->s;
     TRY(make_room(s, &stage->shape, err));
     const lvlm_tensor *const want = stage->recorded;
-    const size_t got_row = s->C * lvlm_dtype_bytes(got->dtype);
     const size_t want_row = s->C * lvlm_dtype_bytes(want->dtype);
     const size_t n = s->C > 0 ? (size_t)lvlm_tensor_numel(want) / s->C : 0;
     for (size_t i = 0; i < n; i++) {
         if (!lvlm_row_counts(&stage->rows, i)) continue;
-        const size_t place = lvlm_row_place(&stage->rows, i);
-        s->places[s->R] = place;
-        lvlm_convert_values(s->got + s->R * s->C, LVLM_F64, got->data + place * got_row,
-                            got->dtype, s->C);
+        s->places[s->R] = lvlm_row_place(&stage->rows, i);
         lvlm_convert_values(s->want + s->R * s->C, LVLM_F64, want->data + i * want_row,
                             want->dtype, s->C);
         s->R++;
     }
+    cause_read_rows(s->got, s, got, NULL, s->R);
     return 0;
 }
 

@@ -304,16 +304,11 @@ static void choose_rows(head_search *h)
 /* Does the block do what is said above? Without both maps it changes nothing. */
 static int check(head_search *h, bool *fits, lvlm_error *err)
 {
-    const lvlm_tensor *const given = h->pass.from->recorded;
-    const size_t width = lvlm_dtype_bytes(given->dtype);
     const double limit = 10 * lvlm_own_limit(h->pass.s->stage);
     double d2 = 0, x2 = 0;
     TRY(block_clear(h->pass.s, BLOCK_OUT "|" BLOCK_DOWN, err));
     TRY(block_pass_once(&h->pass, err));
-    for (size_t r = 0; r < h->R; r++)
-        lvlm_convert_values(h->x + r * h->C, LVLM_F64,
-                            given->data + h->pass.s->places[h->at[r]] * h->C * width,
-                            given->dtype, h->C);
+    cause_read_rows(h->x, h->pass.s, h->pass.from->recorded, h->at, h->R);
     for (size_t i = 0; i < h->R * h->C; i++) {
         d2 += (h->y[i] - h->x[i]) * (h->y[i] - h->x[i]);
         x2 += h->x[i] * h->x[i];

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/container/numeric.h"
 #include "verify/replay/own.h"
 #include "verify/replay/replay_parts.h"
 
@@ -35,15 +34,6 @@ static bool wants(void *user, const lvlm_replay_stage *stage)
                   : stage == t->session->stage;
 }
 
-static void copy_rows(const trial *t, const lvlm_tensor *got)
-{
-    const cause_session *const s = t->session;
-    const size_t bytes = s->C * lvlm_dtype_bytes(got->dtype);
-    for (size_t r = 0; r < s->R; r++)
-        lvlm_convert_values(t->rows + r * s->C, LVLM_F64,
-                            got->data + s->places[r] * bytes, got->dtype, s->C);
-}
-
 static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *got,
                 lvlm_error *err)
 {
@@ -58,7 +48,7 @@ static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *g
     t->n_agree += t->agrees && stage->share.is_cause;
     t->n_broken +=
         !stage->share.is_cause && !(t->error <= MUCH * lvlm_own_limit(stage));
-    if (t->rows != NULL) copy_rows(t, got);
+    if (t->rows != NULL) cause_read_rows(t->rows, t->session, got, NULL, t->session->R);
     return 0;
 }
 

@@ -172,6 +172,11 @@ LVLM_MUST_CHECK int cause_find_number(cause_session *s, lvlm_error *err);
 /* tensors.c: sentences on the tensors. */
 LVLM_MUST_CHECK int cause_find_weights(cause_session *s, lvlm_error *err);
 
+/* Rows of a tensor that has the shape of the stage: those of s->got, or of these the
+ * numbers `at`, unless it is NULL.  to (n,C), at (n) */
+void cause_read_rows(double *to, const cause_session *s, const lvlm_tensor *from,
+                     const size_t *at, size_t n);
+
 /* Add a sentence to a list of the result. */
 LVLM_MUST_CHECK int cause_say(cause_session *s, const char ***list, size_t *n,
                               lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(5, 6);
