@@ -43,8 +43,7 @@ static int take(void *user, const lvlm_replay_stage *stage, const lvlm_tensor *g
     TRY(lvlm_stage_compare(&found, got, stage->recorded, &stage->rows, stage->is_logits,
                            err));
     t->error = lvlm_judged_error(stage, &found);
-    t->agrees = t->error <= lvlm_own_limit(stage) &&
-                (!stage->is_logits || found.max_kl <= stage->band_kl);
+    t->agrees = lvlm_own_agrees(stage, &found);
     t->n_agree += t->agrees && stage->share.is_cause;
     t->n_broken +=
         !stage->share.is_cause && !(t->error <= MUCH * lvlm_own_limit(stage));

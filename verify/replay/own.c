@@ -75,6 +75,12 @@ double lvlm_own_limit(const lvlm_replay_stage *stage)
     return stage->looked_again ? fmax(stage->band, stage->explained) : stage->band;
 }
 
+bool lvlm_own_agrees(const lvlm_replay_stage *stage, const lvlm_stage_error *found)
+{
+    return lvlm_judged_error(stage, found) <= lvlm_own_limit(stage) &&
+           (!stage->is_logits || found->max_kl <= stage->band_kl);
+}
+
 static bool is_separable(const lvlm_replay_stage *s)
 {
     return s->verdict == LVLM_VERDICT_OUT && !s->is_gradient;
@@ -129,8 +135,7 @@ static int take_own(void *user, const lvlm_replay_stage *stage, const lvlm_tenso
                            err));
     own->share.known = true;
     own->share.own = lvlm_judged_error(stage, &found);
-    own->share.is_cause = !(own->share.own <= lvlm_own_limit(stage)) ||
-                          (stage->is_logits && !(found.max_kl <= stage->band_kl));
+    own->share.is_cause = !lvlm_own_agrees(stage, &found);
     return 0;
 }
 
