@@ -154,11 +154,12 @@ static int say_missing(cause_session *s, lvlm_error *err)
         if (n++ == 0) first = stage;
     }
     if (n == 0) return 0;
-    return cause_say(s, &s->out->signs, &s->out->n_signs, err,
-                     "the recording has %zu stage%s that this model does not compute, "
-                     "first %s: blocks are lost, or config.json counts fewer or "
-                     "ends at an earlier one",
-                     n, n == 1 ? "" : "s", first->name);
+    return CAUSE_SAY_SIGN(
+        s, err,
+        "the recording has %zu stage%s that this model does not compute, "
+        "first %s: blocks are lost, or config.json counts fewer or "
+        "ends at an earlier one",
+        n, n == 1 ? "" : "s", first->name);
 }
 
 /* ---- the search ------------------------------------------------------------------ */

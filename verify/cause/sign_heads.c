@@ -188,9 +188,7 @@ static size_t largest_channel(const head_search *h)
 
 /* ---- sentences ------------------------------------------------------------------- */
 
-#define SAY(h, err, ...)                                                               \
-    cause_say((h)->pass.s, &(h)->pass.s->out->signs, &(h)->pass.s->out->n_signs, err,  \
-              __VA_ARGS__)
+#define SAY(h, err, ...) CAUSE_SAY_SIGN((h)->pass.s, err, __VA_ARGS__)
 
 /* "rows 8 to 15 of NAME", of heads [first, first + n) of a map into them, after others:
  * those of NAME are "rows 8 to 15 there". */

@@ -82,10 +82,10 @@ static int say(const number_search *n, lvlm_error *err)
                         t->dtype, 1);
     const char *const row = cause_rows(s, n->map, n->channel, n->channel);
     if (row == NULL) return lvlm_fail_memory(err);
-    return cause_say(s, &s->out->signs, &s->out->n_signs, err,
-                     "number %zu of %s is %.6g, and with %.6g in its place the "
-                     "recorded rows would come of it",
-                     n->j, row, is, is - n->change);
+    return CAUSE_SAY_SIGN(s, err,
+                          "number %zu of %s is %.6g, and with %.6g in its place the "
+                          "recorded rows would come of it",
+                          n->j, row, is, is - n->change);
 }
 
 static int search(number_search *n, lvlm_error *err)

@@ -22,8 +22,7 @@ typedef struct signs {
 } signs;
 
 /* Add a sentence on the error. */
-#define SIGNS_SAY(g, err, ...)                                                         \
-    cause_say((g)->s, &(g)->s->out->signs, &(g)->s->out->n_signs, err, __VA_ARGS__)
+#define SIGNS_SAY(g, err, ...) CAUSE_SAY_SIGN((g)->s, err, __VA_ARGS__)
 
 /* The same of a text that was built, which is freed. */
 LVLM_MUST_CHECK int signs_say_built(const signs *g, lvlm_strbuf *text, lvlm_error *err);

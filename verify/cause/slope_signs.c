@@ -16,8 +16,7 @@ enum { MOST_TEXT = 1 << 12, NAMED = 4 };
 #define LEAST 1e-3 /* of the average row: shorter ones count as that */
 
 /* Add a sentence on the error. */
-#define SAY(l, err, ...)                                                               \
-    cause_say(&(l)->s, &(l)->s.out->signs, &(l)->s.out->n_signs, err, __VA_ARGS__)
+#define SAY(l, err, ...) CAUSE_SAY_SIGN(&(l)->s, err, __VA_ARGS__)
 
 static const char *source_of(const lvlm_replay_stage *gradient)
 {

@@ -132,12 +132,13 @@ static int say_dropout(slopes *l, lvlm_error *err)
     if (rc < 0 || n == 0 || dropped == 0 || recorded > 3 * dropped ||
         recorded < dropped / 3)
         return rc;
-    return cause_say(s, &s->out->signs, &s->out->n_signs, err,
-                     "gradients differ as much as by dropout at the rates of "
-                     "config.json (by %.2g on average, dropout %.2g): what a reference "
-                     "drops cannot be computed again, record them without "
-                     "(model.eval(), or rates of 0)",
-                     recorded / n, dropped / n);
+    return CAUSE_SAY_SIGN(
+        s, err,
+        "gradients differ as much as by dropout at the rates of "
+        "config.json (by %.2g on average, dropout %.2g): what a reference "
+        "drops cannot be computed again, record them without "
+        "(model.eval(), or rates of 0)",
+        recorded / n, dropped / n);
 }
 
 /* ---- all ------------------------------------------------------------------------- */

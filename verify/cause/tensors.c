@@ -19,8 +19,7 @@ enum { EIGHT_BITS = 256 }; /* values that such a type has */
 static int say(cause_session *s, const lvlm_target *t, lvlm_error *err,
                const char *what)
 {
-    return cause_say(s, &s->out->weights, &s->out->n_weights, err, "%s %s",
-                     cause_name(t), what);
+    return CAUSE_SAY_WEIGHT(s, err, "%s %s", cause_name(t), what);
 }
 
 /* ---- one tensor ------------------------------------------------------------------ */
@@ -320,9 +319,9 @@ static int say_head(cause_session *s, lvlm_error *err)
         head->state != LVLM_TARGET_TIED)
         return 0;
     TRY(lvlm_manifest_ties(&ties, s->manifest, err));
-    return cause_say(s, &s->out->weights, &s->out->n_weights, err,
-                     "no head is stored, and the word vectors take its place%s",
-                     ties.tied ? "" : ", which config.json denies");
+    return CAUSE_SAY_WEIGHT(s, err,
+                            "no head is stored, and the word vectors take its place%s",
+                            ties.tied ? "" : ", which config.json denies");
 }
 
 static int look_at(cause_session *s, size_t feed, lvlm_error *err)

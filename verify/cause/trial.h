@@ -180,6 +180,11 @@ void cause_read_rows(double *to, const cause_session *s, const lvlm_tensor *from
 /* Add a sentence to a list of the result. */
 LVLM_MUST_CHECK int cause_say(cause_session *s, const char ***list, size_t *n,
                               lvlm_error *err, const char *fmt, ...) LVLM_PRINTF(5, 6);
+/* To those on the error, and on the tensors. */
+#define CAUSE_SAY_SIGN(s, err, ...)                                                    \
+    cause_say(s, &(s)->out->signs, &(s)->out->n_signs, err, __VA_ARGS__)
+#define CAUSE_SAY_WEIGHT(s, err, ...)                                                  \
+    cause_say(s, &(s)->out->weights, &(s)->out->n_weights, err, __VA_ARGS__)
 
 LVLM_END_DECLS
 
