@@ -3,9 +3,21 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "formats/base/strbuf.h"
 #include "formats/base/text.h"
 #include "runtime/batch/inputs.h"
 #include "verify/cause/signs.h"
+
+enum { NAMED = 4, TEXT = 1 << 12 };
+
+/* A sentence that was built; the text is freed. */
+static int say_built(const signs *g, lvlm_strbuf *text, lvlm_error *err)
+{
+    int rc = lvlm_strbuf_check(text, err);
+    if (rc == 0) rc = SIGNS_SAY(g, err, "%s", text->text);
+    lvlm_strbuf_free(text);
+    return rc;
+}
 
 /* ---- rows of texts --------------------------------------------------------------- */
 
@@ -67,14 +79,14 @@ static int say_ids(const signs *g, lvlm_error *err)
 {
     const cause_session *const s = g->s;
     const lvlm_tensor *const ids = s->replay->recording.ids;
-    lvlm_strbuf text = LVLM_STRBUF_INIT(SIGNS_TEXT);
-    int64_t wrong[SIGNS_NAMED];
+    lvlm_strbuf text = LVLM_STRBUF_INIT(TEXT);
+    int64_t wrong[NAMED];
     size_t n = 0;
     for (size_t r = 0; r < s->R; r++) {
         const int64_t id = lvlm_input_integer(ids, s->places[r]);
         size_t k = 0;
         while (k < n && wrong[k] != id) k++;
-        if (g->row[r] && k == n && n == SIGNS_NAMED) return 0; /* many */
+        if (g->row[r] && k == n && n == NAMED) return 0; /* many */
         if (g->row[r] && k == n) wrong[n++] = id;
     }
     for (size_t r = 0; r < s->R; r++) /* a right row of one of them */
@@ -85,7 +97,7 @@ static int say_ids(const signs *g, lvlm_error *err)
     for (size_t k = 0; k < n; k++)
         lvlm_strbuf_printf(&text, "%s%" PRId64, k > 0 ? ", " : "", wrong[k]);
     lvlm_strbuf_puts(&text, ", all of them");
-    return signs_say_built(g, &text, err);
+    return say_built(g, &text, err);
 }
 
 /* ---- rows of texts that are of images -------------------------------------------- */
@@ -199,8 +211,8 @@ static int say_axis(const signs *g, size_t axis, lvlm_error *err)
     }
     if (n_wrong == 0 || n_wrong == n_values || name == NULL) return 0;
     const bool most = n_values - n_wrong < n_wrong;
-    if ((most ? n_values - n_wrong : n_wrong) > SIGNS_NAMED) return 0;
-    lvlm_strbuf text = LVLM_STRBUF_INIT(SIGNS_TEXT);
+    if ((most ? n_values - n_wrong : n_wrong) > NAMED) return 0;
+    lvlm_strbuf text = LVLM_STRBUF_INIT(TEXT);
     lvlm_strbuf_printf(&text, "the rows that are wrong are all%s with %s",
                        most ? " but those" : "", name);
     const char *between = " ";
@@ -209,7 +221,7 @@ static int say_axis(const signs *g, size_t axis, lvlm_error *err)
         lvlm_strbuf_printf(&text, "%s%zu", between, i);
         between = ", ";
     }
-    return signs_say_built(g, &text, err);
+    return say_built(g, &text, err);
 }
 
 /* ---- rows of tiles and frames ---------------------------------------------------- */
@@ -257,7 +269,7 @@ static int say_cells(const signs *g, size_t set, bool *said, lvlm_error *err)
 {
     const cause_session *const s = g->s;
     unsigned char seen[CELLS] = { 0 }; /* 1: right rows, 2: wrong ones, 4: named */
-    lvlm_strbuf text = LVLM_STRBUF_INIT(SIGNS_TEXT);
+    lvlm_strbuf text = LVLM_STRBUF_INIT(TEXT);
     size_t axes[PARTS], n_wrong = 0, n_right = 0, n = 0;
     for (size_t r = 0; r < s->R; r++) {
         const lvlm_place place = place_of(s, r);
@@ -271,7 +283,7 @@ static int say_cells(const signs *g, size_t set, bool *said, lvlm_error *err)
         n_wrong += seen[i] == 2;
         n_right += seen[i] == 1;
     }
-    if (n_wrong == 0 || n_wrong > SIGNS_NAMED || n_right == 0) return 0;
+    if (n_wrong == 0 || n_wrong > NAMED || n_right == 0) return 0;
     for (size_t r = 0, named = 0; r < s->R; r++) {
         const lvlm_place place = place_of(s, r);
         const size_t cell = cell_of(&place, axes, n, set);
@@ -282,7 +294,7 @@ static int say_cells(const signs *g, size_t set, bool *said, lvlm_error *err)
         put_cell(&text, &place, axes, n, set);
     }
     *said = true;
-    return signs_say_built(g, &text, err);
+    return say_built(g, &text, err);
 }
 
 /* Of the fewest axes that tell them apart, of at least two. */

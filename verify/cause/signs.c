@@ -12,14 +12,6 @@
 #define SAME 1e-3        /* relative: two vectors that are the same but for the rest */
 #define SMALL_ERROR 1e-3 /* an error of a detail, not of a map */
 
-int signs_say_built(const signs *g, lvlm_strbuf *text, lvlm_error *err)
-{
-    int rc = lvlm_strbuf_check(text, err);
-    if (rc == 0) rc = SIGNS_SAY(g, err, "%s", text->text);
-    lvlm_strbuf_free(text);
-    return rc;
-}
-
 static double difference(const signs *g, size_t r, size_t c)
 {
     const cause_session *const s = g->s;

@@ -6,12 +6,9 @@
 #ifndef LVLM_VERIFY_CAUSE_SIGNS_H
 #define LVLM_VERIFY_CAUSE_SIGNS_H
 
-#include "formats/base/strbuf.h"
 #include "verify/cause/trial.h"
 
 LVLM_BEGIN_DECLS
-
-enum { SIGNS_NAMED = 4, SIGNS_TEXT = 1 << 12 };
 
 typedef struct signs {
     cause_session *s;
@@ -23,9 +20,6 @@ typedef struct signs {
 
 /* Add a sentence on the error. */
 #define SIGNS_SAY(g, err, ...) CAUSE_SAY_SIGN((g)->s, err, __VA_ARGS__)
-
-/* The same of a text that was built, which is freed. */
-LVLM_MUST_CHECK int signs_say_built(const signs *g, lvlm_strbuf *text, lvlm_error *err);
 
 /* sign_rows.c: which rows are wrong. Sets s->only_relations. */
 LVLM_MUST_CHECK int signs_say_rows(signs *g, lvlm_error *err);
