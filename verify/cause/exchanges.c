@@ -75,13 +75,6 @@ static int try_exchanges(cause_session *s, bool relations, lvlm_error *err)
     return 0;
 }
 
-static bool is_feed(const cause_session *s, const lvlm_target *t)
-{
-    for (size_t i = 0; i < s->n_feeds; i++)
-        if (s->feeds[i] == t) return true;
-    return false;
-}
-
 /* With tensors of other stages, of those that are not in blocks: norms before and after
  * a tower, tables, maps of a connector. */
 static int try_other_stages(cause_session *s, lvlm_error *err)
@@ -92,7 +85,8 @@ static int try_other_stages(cause_session *s, lvlm_error *err)
             const lvlm_target *const b = &s->manifest->targets[k];
             const size_t part = strcspn(a->name, ".");
             if (b->state != LVLM_TARGET_FOUND || b->here.tensor == NULL ||
-                is_feed(s, b) || strstr(a->name, "blocks.") != NULL ||
+                cause_has(s->feeds, s->n_feeds, b) ||
+                strstr(a->name, "blocks.") != NULL ||
                 strstr(b->name, "blocks.") != NULL ||
                 strncmp(a->name, b->name, part + 1) != 0 || !are_alike(a, b))
                 continue;

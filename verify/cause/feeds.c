@@ -6,6 +6,7 @@
 #include "formats/base/json.h"
 #include "formats/base/strbuf.h"
 #include "formats/base/text.h"
+#include "formats/container/numeric.h"
 #include "verify/cause/trial.h"
 #include "verify/replay/own.h"
 #include "verify/replay/replay_parts.h"
@@ -161,6 +162,21 @@ static size_t same_start(const char *a, const char *b)
     for (size_t i = 0; a[i] != '\0' && a[i] == b[i]; i++)
         if (a[i] == '.') n = i + 1;
     return n;
+}
+
+double cause_value(const lvlm_tensor *t, uint64_t at)
+{
+    double x;
+    lvlm_convert_values(&x, LVLM_F64, t->data + at * lvlm_dtype_bytes(t->dtype),
+                        t->dtype, 1);
+    return x;
+}
+
+bool cause_has(const lvlm_target *const *list, size_t n, const lvlm_target *t)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == t) return true;
+    return false;
 }
 
 const char *cause_name(const lvlm_target *t)

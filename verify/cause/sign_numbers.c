@@ -7,7 +7,6 @@
  * columns at a time. */
 #include <string.h>
 
-#include "formats/container/numeric.h"
 #include "verify/cause/block_pass.h"
 
 enum { MOST_ROWS = 256, MOST_PASSES = 16, FEWEST_ROWS = 3 };
@@ -75,11 +74,8 @@ static int try_part(number_search *n, size_t from, lvlm_error *err)
 static int say(const number_search *n, lvlm_error *err)
 {
     cause_session *const s = n->pass.s;
-    const lvlm_tensor *const t = n->map->here.tensor;
     const size_t at = n->channel * (size_t)n->map->shape.dims[1] + n->j;
-    double is;
-    lvlm_convert_values(&is, LVLM_F64, t->data + at * lvlm_dtype_bytes(t->dtype),
-                        t->dtype, 1);
+    const double is = cause_value(n->map->here.tensor, at);
     const char *const row = cause_rows(s, n->map, n->channel, n->channel);
     if (row == NULL) return lvlm_fail_memory(err);
     return CAUSE_SAY_SIGN(s, err,

@@ -9,7 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/container/numeric.h"
 #include "runtime/gradient_list.h"
 #include "verify/cause/slope.h"
 #include "verify/replay/own.h"
@@ -287,14 +286,6 @@ static bool source_gradient(const lvlm_gradient_list *list, lvlm_tensor *out,
     return false;
 }
 
-static double value(const lvlm_tensor *t, uint64_t i)
-{
-    double x;
-    lvlm_convert_values(&x, LVLM_F64, t->data + i * lvlm_dtype_bytes(t->dtype),
-                        t->dtype, 1);
-    return x;
-}
-
 /* The error of rows of `got`, or of its columns, which `want` has from `first` on. */
 static double shape_error(const slopes *l, const lvlm_tensor *got,
                           const lvlm_tensor *want, uint64_t first, bool turned)
@@ -303,8 +294,9 @@ static double shape_error(const slopes *l, const lvlm_tensor *got,
     double d2 = 0, w2 = 0;
     for (uint64_t r = 0; r < R; r++)
         for (uint64_t c = 0; c < C; c++) {
-            const double w = value(want, turned ? c * R + r : (first + r) * C + c);
-            const double d = value(got, r * C + c) - w;
+            const double w =
+                cause_value(want, turned ? c * R + r : (first + r) * C + c);
+            const double d = cause_value(got, r * C + c) - w;
             d2 += d * d;
             w2 += w * w;
         }

@@ -82,15 +82,6 @@ static bool norms_are_constant(const cause_session *s, const lvlm_target *norm)
 
 /* ---- parts of one tensor --------------------------------------------------------- */
 
-/* Value number `at`. */
-static double value_of(const lvlm_tensor *t, size_t at)
-{
-    double x;
-    lvlm_convert_values(&x, LVLM_F64, t->data + at * lvlm_dtype_bytes(t->dtype),
-                        t->dtype, 1);
-    return x;
-}
-
 /* Which of `n` rows or columns are zero: how many, and from the first to the last. */
 typedef struct zeros {
     size_t n, first, last;
@@ -102,7 +93,7 @@ static zeros find_zeros(const lvlm_tensor *t, size_t n, size_t step, size_t leng
     zeros z = { 0 };
     for (size_t i = 0; i < n; i++) {
         size_t k = 0;
-        while (k < length && value_of(t, i * step + k * stride) == 0) k++;
+        while (k < length && cause_value(t, i * step + k * stride) == 0) k++;
         if (k < length) continue;
         if (z.n++ == 0) z.first = i;
         z.last = i;
@@ -154,7 +145,7 @@ static bool has_few_values(const lvlm_tensor *t)
     size_t n = 0;
     if (total < 2 * EIGHT_BITS) return false;
     for (size_t i = 0; i < total; i++) {
-        const double x = value_of(t, i);
+        const double x = cause_value(t, i);
         uint64_t bits;
         memcpy(&bits, &x, sizeof bits);
         size_t at = (size_t)(lvlm_random_scramble(bits) % PLACES);
@@ -203,7 +194,7 @@ static bool is_exact(const lvlm_tensor *t, lvlm_dtype type)
 {
     const size_t n = (size_t)lvlm_tensor_numel(t);
     for (size_t i = 0; i < n; i++) {
-        const double x = value_of(t, i);
+        const double x = cause_value(t, i);
         const uint16_t half =
             type == LVLM_BF16 ? lvlm_bf16_of_f32((float)x) : lvlm_f16_of_f32((float)x);
         if ((double)(type == LVLM_BF16 ? lvlm_f32_of_bf16(half)
@@ -263,15 +254,8 @@ static bool same_values(const lvlm_tensor *a, const lvlm_tensor *b)
     if (a == b || lvlm_tensor_numel(b) != n) return false;
     if (a->dtype == b->dtype) return memcmp(a->data, b->data, (size_t)a->n_bytes) == 0;
     for (size_t i = 0; i < n; i++)
-        if (value_of(a, i) != value_of(b, i)) return false;
+        if (cause_value(a, i) != cause_value(b, i)) return false;
     return true;
-}
-
-static bool feeds_before(const cause_session *s, const lvlm_target *t, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (s->feeds[i] == t) return true;
-    return false;
 }
 
 /* Equal, bit for bit, to another tensor of the model; of two feeds once. */
@@ -282,7 +266,8 @@ static int say_twin(cause_session *s, size_t feed, lvlm_error *err)
     for (size_t i = 0; i < s->manifest->n_targets; i++) {
         const lvlm_target *const o = &s->manifest->targets[i];
         if (o == t || o->here.tensor == NULL || o->state != LVLM_TARGET_FOUND ||
-            feeds_before(s, o, feed) || !same_values(t->here.tensor, o->here.tensor))
+            cause_has(s->feeds, feed, o) ||
+            !same_values(t->here.tensor, o->here.tensor))
             continue;
         (void)snprintf(what, sizeof what, "equals %s bit for bit", cause_name(o));
         return say(s, t, err, what);

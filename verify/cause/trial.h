@@ -65,6 +65,10 @@ size_t cause_head_dim(const cause_session *s, const lvlm_target *t);
 const lvlm_target *cause_bias(const cause_session *s, const lvlm_target *weight);
 /* A tensor's name in the source, or else its own. */
 const char *cause_name(const lvlm_target *t);
+/* Value number `at` of a tensor. */
+double cause_value(const lvlm_tensor *t, uint64_t at);
+/* Is a tensor among these? */
+bool cause_has(const lvlm_target *const *list, size_t n, const lvlm_target *t);
 /* The names of tensors: "a, b and 2 more". In the session's arena. */
 const char *cause_names(cause_session *s, const lvlm_target *const *list, size_t n);
 
