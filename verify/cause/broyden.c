@@ -6,7 +6,7 @@
 
 enum { HALVINGS = 5 };
 
-static double dot(const double *a, const double *b, size_t n)
+double broyden_dot(const double *a, const double *b, size_t n)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
@@ -29,7 +29,7 @@ static void apply(double *out, const broyden *b, const double *x)
 {
     memcpy(out, x, b->C * sizeof *out);
     for (size_t i = 0; i < b->n; i++) {
-        const double f = dot(b->v + i * b->C, x, b->C);
+        const double f = broyden_dot(b->v + i * b->C, x, b->C);
         for (size_t c = 0; c < b->C; c++) out[c] += f * b->u[i * b->C + c];
     }
 }
@@ -40,12 +40,12 @@ static void correct(broyden *b, const double *d)
     const size_t C = b->C;
     double *const u = b->u + b->n * C, *const v = b->v + b->n * C;
     apply(b->room, b, d);
-    const double below = dot(b->step, b->room, C);
+    const double below = broyden_dot(b->step, b->room, C);
     if (b->n == BROYDEN_STEPS || !(fabs(below) > 0)) return;
     for (size_t c = 0; c < C; c++) u[c] = (b->step[c] - b->room[c]) / below;
     memcpy(v, b->step, C * sizeof *v); /* H' step */
     for (size_t i = 0; i < b->n; i++) {
-        const double f = dot(b->u + i * C, b->step, C);
+        const double f = broyden_dot(b->u + i * C, b->step, C);
         for (size_t c = 0; c < C; c++) v[c] += f * b->v[i * C + c];
     }
     b->n++;
@@ -54,7 +54,7 @@ static void correct(broyden *b, const double *d)
 void broyden_step(broyden *b, double *z, const double *r)
 {
     if (b->solved) return;
-    const double length = sqrt(dot(r, r, b->C));
+    const double length = sqrt(broyden_dot(r, r, b->C));
     if (b->started && !(length < b->length) && b->halved < HALVINGS) {
         b->halved++; /* too far: go back by half of the step */
         for (size_t c = 0; c < b->C; c++) {

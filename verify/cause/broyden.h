@@ -25,6 +25,9 @@ typedef struct broyden {
     bool started, solved;
 } broyden;
 
+/* a'b.  a, b (n) */
+double broyden_dot(const double *a, const double *b, size_t n);
+
 /* `z` has C values. The memory is in `arena`. */
 LVLM_MUST_CHECK int broyden_make(broyden *b, size_t C, double least, lvlm_arena *arena,
                                  lvlm_error *err);

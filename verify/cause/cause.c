@@ -198,9 +198,7 @@ int cause_search(cause_session *s, lvlm_error *err)
  * tried. */
 static void plan_tries(cause_session *s)
 {
-    uint64_t work = 1; /* multiplications of a try */
-    for (size_t i = 0; i < s->n_feeds; i++)
-        work += lvlm_tensor_numel(s->feeds[i]->here.tensor) * (uint64_t)s->R;
+    const uint64_t work = cause_work(s);
     if (work < SMALL) s->options.threads = 1;
     s->most_tries = (size_t)(MOST_WORK / work) + FEWEST;
 }

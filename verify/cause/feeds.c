@@ -127,6 +127,14 @@ void cause_find_feeds(cause_session *s, const char *const *stages, size_t n_stag
     for (size_t i = first; i <= last; i++) add_feeds(s, stages, i + 1);
 }
 
+uint64_t cause_work(const cause_session *s)
+{
+    uint64_t work = 1;
+    for (size_t i = 0; i < s->n_feeds; i++)
+        work += lvlm_tensor_numel(s->feeds[i]->here.tensor) * (uint64_t)s->R;
+    return work;
+}
+
 size_t cause_count(const cause_session *s, const char *path)
 {
     uint64_t value = 0;

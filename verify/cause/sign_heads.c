@@ -115,13 +115,6 @@ static int solve_all(head_search *h, lvlm_error *err)
 
 /* ---- what e is ------------------------------------------------------------------- */
 
-static double dot(const double *a, const double *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
 /* Make columns [first, first + n) of Wo orthonormal, as rows of `q`; returns how many
  * remain. */
 static size_t orthonormal(double *q, const head_search *h, const double *w,
@@ -132,13 +125,13 @@ static size_t orthonormal(double *q, const head_search *h, const double *w,
     for (size_t d = 0; d < n; d++) {
         double *const x = q + kept * C;
         for (size_t c = 0; c < C; c++) x[c] = w[c * h->Q + first + d];
-        const double before = sqrt(dot(x, x, C));
+        const double before = sqrt(broyden_dot(x, x, C));
         for (int twice = 0; twice < 2; twice++)
             for (size_t k = 0; k < kept; k++) {
-                const double f = dot(q + k * C, x, C);
+                const double f = broyden_dot(q + k * C, x, C);
                 for (size_t c = 0; c < C; c++) x[c] -= f * q[k * C + c];
             }
-        const double length = sqrt(dot(x, x, C));
+        const double length = sqrt(broyden_dot(x, x, C));
         if (!(length > 1e-9 * before)) continue;
         for (size_t c = 0; c < C; c++) x[c] /= length;
         kept++;
@@ -150,10 +143,10 @@ static size_t orthonormal(double *q, const head_search *h, const double *w,
 static bool is_explained(const head_search *h, const double *e, const double *q,
                          size_t n)
 {
-    const double e2 = dot(e, e, h->C);
+    const double e2 = broyden_dot(e, e, h->C);
     double rest2 = e2;
     for (size_t k = 0; k < n; k++) {
-        const double f = dot(q + k * h->C, e, h->C);
+        const double f = broyden_dot(q + k * h->C, e, h->C);
         rest2 -= f * f;
     }
     return rest2 <= SAME * SAME * e2;
@@ -331,18 +324,15 @@ static int search(head_search *h, lvlm_error *err)
  * them. */
 static bool applies(head_search *h, cause_session *s)
 {
-    uint64_t work = 1;
     h->out = block_feed(s, "*attn.out.weight|*cross.out.weight");
     if (!block_pass_of(&h->pass, s) || h->out == NULL ||
         block_feed(s, "*.post_attn_norm.*") != NULL)
         return false;
-    for (size_t i = 0; i < s->n_feeds; i++)
-        work += lvlm_tensor_numel(s->feeds[i]->here.tensor) * (uint64_t)s->R;
     h->C = s->C;
     h->Q = (size_t)h->out->shape.dims[1];
     h->D = cause_head_dim(s, h->out);
     return h->out->shape.dims[0] == h->C && h->D > 0 && h->Q % h->D == 0 &&
-           work <= MOST_WORK / (STARTS * BROYDEN_STEPS);
+           cause_work(s) <= MOST_WORK / (STARTS * BROYDEN_STEPS);
 }
 
 int cause_find_heads(cause_session *s, lvlm_error *err)

@@ -55,6 +55,8 @@ typedef struct cause_session {
 void cause_find_feeds(cause_session *s, const char *const *stages, size_t n_stages);
 /* The stage that a tensor feeds, in the arena of the session; NULL: not known. */
 const char *cause_stage_of(cause_session *s, const lvlm_target *t);
+/* Multiplications of one computation of the stage. */
+uint64_t cause_work(const cause_session *s);
 /* Is a stage of the span one of these: globs with '|' between them? */
 bool cause_spans(const cause_session *s, const char *globs);
 /* A number of the canonical configuration; 0: it is not there. */
