@@ -29,49 +29,27 @@ static double from_tanh(double x, double by)
     return fabs(x) < 1 ? atanh(x) : x;
 }
 
-/* Other factors are found by fits.c. */
-static size_t list_sign(double by[2], const cause_session *s, const lvlm_target *t)
-{
-    (void)s, (void)t;
-    by[0] = -1;
-    return 1;
-}
-
-static size_t list_ones(double by[2], const cause_session *s, const lvlm_target *t)
-{
-    (void)s, (void)t;
-    by[0] = 1;
-    by[1] = -1;
-    return 2;
-}
-
-static size_t list_zero(double by[2], const cause_session *s, const lvlm_target *t)
-{
-    (void)s, (void)t;
-    by[0] = 0;
-    return 1;
-}
-
 // clang-format off
-/* Tensors by the ends of their names, and what may have happened to them. */
+/* Tensors, and what may have happened to them. Other factors are found by fits.c. */
 static const struct value_row {
     const char *mistake, *tensors;
     double (*change)(double x, double by);
-    size_t (*list)(double by[2], const cause_session *s, const lvlm_target *t);
+    double by[2];
+    size_t n_by;
     const char *what; /* "added to": the number is before it, the tensors after it */
     const char *see;  /* after their names */
     bool together;    /* all of them, after each by itself */
     bool maps;        /* a weight and its bias too */
 } rows[] = {
-    { "norm_offset", "*norm*.weight", add_one, list_ones,
+    { "norm_offset", "*norm*.weight", add_one, { 1, -1 }, 2,
       "added to", "norms are stored as w or as 1 + w, the other way round from this family", true },
-    { "factor", "*", times, list_sign,
+    { "factor", "*", times, { -1 }, 1,
       "times", "holds values times a factor", false, true },
-    { "bias", "*.bias", times, list_zero,
+    { "bias", "*.bias", times, { 0 }, 1,
       "times", "is not there in the reference, or was zero", false },
-    { "gate", "*gate", from_tanh, list_zero,
+    { "gate", "*gate", from_tanh, { 0 }, 1,
       "atanh of", "holds the gate after tanh, and this family stores it before", true },
-    { "gate", "*gate", to_tanh, list_zero,
+    { "gate", "*gate", to_tanh, { 0 }, 1,
       "tanh of", "holds the gate where tanh is taken of it twice", true },
 };
 // clang-format on
@@ -108,23 +86,21 @@ static int try_one(cause_session *s, const struct value_row *row,
 static int try_row(cause_session *s, const struct value_row *row, lvlm_error *err)
 {
     const lvlm_target *all[FEEDS];
-    double by[2];
     size_t n = 0;
     for (size_t i = 0; i < s->n_feeds; i++) {
         if (!fits(row, s->feeds[i])) continue;
         all[n++] = s->feeds[i];
-        const size_t n_by = row->list(by, s, s->feeds[i]);
-        for (size_t k = 0; k < n_by; k++)
-            TRY(try_one(s, row, &s->feeds[i], 1, by[k], err));
+        for (size_t k = 0; k < row->n_by; k++)
+            TRY(try_one(s, row, &s->feeds[i], 1, row->by[k], err));
         const lvlm_target *const map[2] = { s->feeds[i], cause_bias(s, s->feeds[i]) };
-        for (size_t k = 0; row->maps && map[1] != NULL && k < n_by; k++)
-            TRY(try_one(s, row, map, 2, by[k], err));
+        for (size_t k = 0; row->maps && map[1] != NULL && k < row->n_by; k++)
+            TRY(try_one(s, row, map, 2, row->by[k], err));
     }
     if (!row->together || n < 2 || n > VARIANT_TENSORS ||
         cause_names_it(s, row->mistake))
         return 0;
-    const size_t n_by = row->list(by, s, all[0]);
-    for (size_t k = 0; k < n_by; k++) TRY(try_one(s, row, all, n, by[k], err));
+    for (size_t k = 0; k < row->n_by; k++)
+        TRY(try_one(s, row, all, n, row->by[k], err));
     return 0;
 }
 
