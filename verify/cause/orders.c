@@ -1,5 +1,5 @@
-/* orders.c - mistakes in the order of values: rotary pairs, heads, thirds, patches,
- * channels, positions; see trial.h.
+/* orders.c - mistakes in the order of values: rotary pairs, heads, patches, channels,
+ * positions; see trial.h.
  *
  * A tensor is viewed as `outer` times `n` items of `inner` values; undoing a mistake
  * puts the items into another order. */
@@ -154,20 +154,24 @@ static bool make_transposed(view *v, const cause_session *s, const lvlm_target *
     return true;
 }
 
+/* Another order of four parts of every row. */
+static bool make_fours(view *v, const lvlm_target *t, size_t number, const char *what)
+{
+    if (++number >= 24) return false;
+    *v = (view){ .outer = rows_of(t), .n = 4, .inner = columns_of(t) / 4 };
+    v->from = in_order;
+    permutation(v->order, 4, number);
+    (void)snprintf(v->label, LABEL, "with the %s in the order %zu, %zu, %zu, %zu", what,
+                   v->order[0], v->order[1], v->order[2], v->order[3]);
+    return true;
+}
+
 /* Columns of a map from squares of 2 x 2 patches. */
 static bool make_squares(view *v, const cause_session *s, const lvlm_target *t,
                          size_t number)
 {
-    const size_t merge = cause_count(s, "vision.merge");
-    if (++number >= 24 || merge != 2 || t->shape.n != 2 || columns_of(t) % 4 != 0)
-        return false;
-    *v = (view){ .outer = rows_of(t), .n = 4, .inner = columns_of(t) / 4 };
-    v->from = in_order;
-    permutation(v->order, 4, number);
-    (void)snprintf(v->label, LABEL,
-                   "with the patches of a square in the order %zu, %zu, %zu, %zu",
-                   v->order[0], v->order[1], v->order[2], v->order[3]);
-    return true;
+    return cause_count(s, "vision.merge") == 2 && t->shape.n == 2 &&
+           columns_of(t) % 4 == 0 && make_fours(v, t, number, "patches of a square");
 }
 
 /* Columns of a map from the last state and earlier ones: those interleaved, or not. */
@@ -334,15 +338,8 @@ static bool make_reversed(view *v, const cause_session *s, const lvlm_target *t,
 static bool make_tiles(view *v, const cause_session *s, const lvlm_target *t,
                        size_t number)
 {
-    const size_t tiles = cause_count(s, "vision.tiles");
-    if (++number >= 24 || tiles != 4 || t->shape.n < 3 || t->shape.dims[1] != 4)
-        return false;
-    *v = (view){ .outer = rows_of(t), .n = 4, .inner = columns_of(t) / 4 };
-    v->from = in_order;
-    permutation(v->order, 4, number);
-    (void)snprintf(v->label, LABEL, "with the tiles in the order %zu, %zu, %zu, %zu",
-                   v->order[0], v->order[1], v->order[2], v->order[3]);
-    return true;
+    return cause_count(s, "vision.tiles") == 4 && t->shape.n >= 3 &&
+           t->shape.dims[1] == 4 && make_fours(v, t, number, "tiles");
 }
 
 /* ---- the table ------------------------------------------------------------------- */
@@ -368,7 +365,7 @@ static const struct order_row {
     { "squares",      "connector.*.weight",              make_squares,   "its columns are stored", false, false, false },
     { "states",       "connector.proj.weight",           make_states,    "its columns are stored", false, false, false },
     { "kernel",       "vision.patch.weight",             make_kernel,    "it is stored",        false, false, false },
-    { "positions",    "vision.positions.weight|connector.positions.weight", make_positions, "rows are stored", false, false, false },
+    { "positions",    POSITIONS,                           make_positions, "rows are stored", false, false, false },
     { "positions",    "connector.queries",               make_shifted,   "rows are stored",     false, false, false },
     { "tiles",        "vision.*tile*",                   make_tiles,     "it is stored",        false, false, false },
     { "shifted",      QK,                                make_shifted,   "it is stored",        false, false, true },
