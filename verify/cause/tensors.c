@@ -30,6 +30,14 @@ typedef struct figures {
     bool constant, in_bf16, in_f16; /* the latter: every value is exact in that type */
 } figures;
 
+/* Is it exact in that type, of 16 bits? */
+static bool is_exact_in(double x, lvlm_dtype type)
+{
+    const float f = (float)x;
+    return (double)(type == LVLM_BF16 ? lvlm_f32_of_bf16(lvlm_bf16_of_f32(f))
+                                      : lvlm_f32_of_f16(lvlm_f16_of_f32(f))) == x;
+}
+
 static void add(figures *f, double x)
 {
     const double size = fabs(x);
@@ -38,8 +46,8 @@ static void add(figures *f, double x)
     f->n_zero += x == 0;
     f->constant &= x == f->first;
     f->sum += x;
-    f->in_bf16 &= (double)lvlm_f32_of_bf16(lvlm_bf16_of_f32((float)x)) == x;
-    f->in_f16 &= (double)lvlm_f32_of_f16(lvlm_f16_of_f32((float)x)) == x;
+    f->in_bf16 &= is_exact_in(x, LVLM_BF16);
+    f->in_f16 &= is_exact_in(x, LVLM_F16);
     if (size > f->largest) {
         f->second = f->largest;
         f->largest = size;
@@ -193,14 +201,8 @@ static int say_values(cause_session *s, const lvlm_target *t, const figures *f,
 static bool is_exact(const lvlm_tensor *t, lvlm_dtype type)
 {
     const size_t n = (size_t)lvlm_tensor_numel(t);
-    for (size_t i = 0; i < n; i++) {
-        const double x = cause_value(t, i);
-        const uint16_t half =
-            type == LVLM_BF16 ? lvlm_bf16_of_f32((float)x) : lvlm_f16_of_f32((float)x);
-        if ((double)(type == LVLM_BF16 ? lvlm_f32_of_bf16(half)
-                                       : lvlm_f32_of_f16(half)) != x)
-            return false;
-    }
+    for (size_t i = 0; i < n; i++)
+        if (!is_exact_in(cause_value(t, i), type)) return false;
     return true;
 }
 
