@@ -5,7 +5,8 @@
  * A mistake is undone in a variant of the model (variant.h): other settings, other
  * values of some tensors. The stage is computed with it by itself, from recorded rows
  * (verify/replay/own.h), so a trial costs one block. Only settings.c, exchanges.c,
- * orders.c and factors.c know mistakes; they are tables. */
+ * orders.c and factors.c know mistakes of a model, most of them as tables, and
+ * slope_*.c those of gradients and losses. */
 #ifndef LVLM_VERIFY_CAUSE_CAUSE_H
 #define LVLM_VERIFY_CAUSE_CAUSE_H
 
