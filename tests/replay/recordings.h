@@ -131,4 +131,12 @@ static inline bool says(const lvlm_notes *notes, const char *start)
     return false;
 }
 
+/* Is the text in one of the sentences? */
+static inline bool list_says(const char *const *list, size_t n, const char *text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strstr(list[i], text) != NULL) return true;
+    return false;
+}
+
 #endif

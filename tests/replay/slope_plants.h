@@ -64,6 +64,11 @@ static void negate_one(recorded *r)
     multiply(r, LAYER "mlp.up_proj.weight", -1);
 }
 
+static void halve_output(recorded *r)
+{
+    multiply(r, GEMMA "self_attn.o_proj.weight", 0.5);
+}
+
 static void clear_tower(recorded *r)
 {
     multiply(r, "grad.visual.*", 0);

@@ -301,13 +301,6 @@ static const char *make(scratch *s, const plant *p)
     return scratch_path(s, "planted.lvlm");
 }
 
-static bool list_says(const char *const *list, size_t n, const char *text)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strstr(list[i], text) != NULL) return true;
-    return false;
-}
-
 /* Is the mistake among those that agree? */
 static bool names(const lvlm_cause *c, const char *mistake, const char *text)
 {

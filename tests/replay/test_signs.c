@@ -110,13 +110,6 @@ static const plant plants[] = {
 };
 // clang-format on
 
-static bool list_says(const char *const *list, size_t n, const char *text)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strstr(list[i], text) != NULL) return true;
-    return false;
-}
-
 static void check(const lvlm_replay *r, const char *what, const char *stage,
                   const char *text)
 {
