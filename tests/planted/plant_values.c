@@ -342,7 +342,7 @@ void change_grid_reversed(plant_values *v, plant_values *other, double by)
 ORDER(change_tiles_reversed, v->rows, (size_t)v->target->shape.dims[1],
       v->columns / (size_t)v->target->shape.dims[1], backwards)
 
-/* Columns of the projection behind the first state, where feature d of state k is
+/* Columns of the projection after the first state, where feature d of state k is
  * column hidden + K d + k: as if the states were side by side. */
 void change_states_apart(plant_values *v, plant_values *other, double by)
 {

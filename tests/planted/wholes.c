@@ -51,13 +51,21 @@ const lvlm_target *kind_other(const plant *p, const lvlm_target *t, const char *
 static const lvlm_target *bias_of(const plant *p, const lvlm_target *t)
 {
     char name[NAME];
-    const size_t n = strlen(t->name), suffix = strlen(".weight");
-    if (n < suffix || strcmp(t->name + n - suffix, ".weight") != 0) return NULL;
-    (void)snprintf(name, sizeof name, "%.*s.bias", (int)(n - suffix), t->name);
+    if (!lvlm_ends_with(t->name, ".weight")) return NULL;
+    (void)snprintf(name, sizeof name, "%.*s.bias",
+                   (int)(strlen(t->name) - strlen(".weight")), t->name);
     return stored(p, name);
 }
 
 /* ---- tensors --------------------------------------------------------------------- */
+
+/* Everything but the name. */
+static void take_contents(lvlm_tensor *to, const lvlm_tensor *from)
+{
+    const char *const name = to->name;
+    *to = *from;
+    to->name = name;
+}
 
 /* What is stored under two names, each under the other's. */
 static void exchange(plant *p, const lvlm_target *a, const lvlm_target *b)
@@ -71,11 +79,8 @@ static void exchange(plant *p, const lvlm_target *a, const lvlm_target *b)
         return;
     }
     const lvlm_tensor was = *x;
-    const char *const name = y->name;
-    *x = *y;
-    x->name = was.name;
-    *y = was;
-    y->name = name;
+    take_contents(x, y);
+    take_contents(y, &was);
 }
 
 void whole_exchange(plant *p, const lvlm_target *t, const lvlm_target *other, double by)
@@ -224,13 +229,9 @@ static void take_block(plant *p, const lvlm_target *t, uint64_t from, bool both)
         if (o == NULL || plant_tensor(p, o)->name == NULL) continue;
         lvlm_tensor *const x = plant_tensor(p, to), *const y = plant_tensor(p, o);
         const lvlm_tensor was = *x;
-        const char *const name = y->name;
         if (to->here.transform.index > 0) continue; /* once, of a tensor of several */
-        *x = *y;
-        x->name = was.name;
-        if (!both) continue;
-        *y = was;
-        y->name = name;
+        take_contents(x, y);
+        if (both) take_contents(y, &was);
     }
 }
 
