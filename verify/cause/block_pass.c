@@ -28,9 +28,12 @@ static void enter(void *user, const lvlm_replay_stage *stage, const lvlm_tensor 
     const block_pass *const p = user;
     const size_t row = p->C * lvlm_dtype_bytes(given->dtype);
     unsigned char *const bytes = values;
-    for (size_t r = 0; p->z != NULL && stage == p->from && r < p->R; r++)
-        lvlm_convert_values(bytes + p->s->places[p->at[r]] * row, given->dtype,
-                            p->z + r * p->C, LVLM_F64, p->C);
+    if (p->z == NULL || stage != p->from) return;
+    for (size_t r = 0; r < p->R; r++) {
+        const size_t place = p->s->places[p->at != NULL ? p->at[r] : r];
+        lvlm_convert_values(bytes + place * row, given->dtype, p->z + r * p->C,
+                            LVLM_F64, p->C);
+    }
 }
 
 int block_pass_run(block_pass *p, lvlm_model *model, lvlm_error *err)

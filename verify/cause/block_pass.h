@@ -15,7 +15,8 @@ typedef struct block_pass {
     cause_session *s;
     const lvlm_replay_stage *from; /* what enters the block */
     size_t R, C;                   /* rows that are looked at */
-    const size_t *at;              /* (R) which of the session's rows */
+    const size_t *at;              /* (R) which of the session's rows; NULL: the
+                                      first ones */
     const double *z;               /* (R,C) they enter in place of recorded ones, or
                                       NULL */
     double *y;                     /* (R,C) what leaves it */

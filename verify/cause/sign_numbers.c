@@ -90,7 +90,7 @@ static int search(number_search *n, lvlm_error *err)
     const cause_session *const s = p->s;
     const size_t F = (size_t)n->map->shape.dims[1];
     for (size_t r = 0; r < p->R; r++) {
-        const size_t i = p->at[r] * p->C + n->channel;
+        const size_t i = r * p->C + n->channel;
         n->d[r] = s->got[i] - s->want[i];
     }
     TRY(block_clear(p->s, BLOCK_DOWN, err));
@@ -113,11 +113,8 @@ int cause_find_number(cause_session *s, lvlm_error *err)
         return 0;
     block_pass *const p = &n.pass;
     p->R = s->R < MOST_ROWS ? s->R : MOST_ROWS;
-    size_t *const at = lvlm_arena_alloc(&s->arena, p->R, sizeof *at);
     p->y = lvlm_arena_alloc(&s->arena, (2 * p->C + 1) * p->R, sizeof *p->y);
-    if (at == NULL || p->y == NULL) return lvlm_fail_memory(err);
-    for (size_t r = 0; r < p->R; r++) at[r] = r;
-    p->at = at;
+    if (p->y == NULL) return lvlm_fail_memory(err);
     n.z = p->y + p->R * p->C;
     n.d = n.z + p->R * p->C;
     const int rc = search(&n, &ignored); /* what cannot be computed says nothing */
