@@ -26,7 +26,7 @@ LVLM_MUST_CHECK int lvlm_own_errors(lvlm_replay *replay,
  * look found so. */
 double lvlm_own_limit(const lvlm_replay_stage *stage);
 /* Is what was found of the stage, computed by itself, within that, and the divergence
- * of logits within their band? Not what is no number. */
+ * of logits within their band? NAN is not. */
 bool lvlm_own_agrees(const lvlm_replay_stage *stage, const lvlm_stage_error *found);
 
 /* A pass in which everything that is recorded is given. */
