@@ -18,10 +18,10 @@
 #include <omp.h>
 
 #include "formats/base/size.h"
+#include "runtime/kernel/pack.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/gemv.h"
 #include "runtime/ops/product.h"
-#include "runtime/ops/vmath.h"
 
 _Static_assert((int)LINEAR_ALIKE == (int)GEMV_MOST_VECTORS, "few rows of x");
 
@@ -90,14 +90,6 @@ size_t linear_scratch(size_t I, size_t O, size_t n_threads)
                    gemv_packed_numel(I));
 }
 
-/* Rows of a panel are too short for the hardware prefetcher: prefetch the next ones. */
-static void fetch(lvlm_stored row, size_t cols)
-{
-    const char *const at = row.data;
-    const size_t n = cols * lvlm_dtype_bytes(row.dtype);
-    for (size_t i = 0; i < n; i += LVLM_CACHE_LINE) LVLM_PREFETCH(at + i);
-}
-
 static size_t tile_rows(const ops_scratch *scratch)
 {
     return scratch->terms == 0 ? TILE_ROWS : ROUND_ROWS;
@@ -122,16 +114,18 @@ typedef struct panel {
     size_t ld; /* row stride of data */
 } panel;
 
-/* One panel of w: in place if w is `real`, else widened, and rounded if asked for.
+/* One panel of w: in place if w is `real`, else widened, and rounded if asked for. Its
+ * rows are too short for the hardware prefetcher: the next ones are prefetched.
  * w (O,I) */
 static panel panel_of(const worker *t, lvlm_stored w, size_t I, size_t row, size_t rows,
                       size_t col, size_t cols)
 {
     if (w.dtype == LVLM_REAL_DTYPE && t->terms == 0)
         return (panel){ (const real *)w.data + row * I + col, I };
+    const lvlm_matrix whole = { w.data, w.dtype, I, false };
     for (size_t r = 0; r < rows; r++) {
         if (r + ROWS_AHEAD < rows)
-            fetch(stored_at(w, (row + r + ROWS_AHEAD) * I + col), cols);
+            lvlm_fetch(&whole, row + r + ROWS_AHEAD, 1, col, cols);
         stored_widen(t->panel + r * cols, w, (row + r) * I + col, cols);
     }
     if (t->terms > 0 && w.dtype != LVLM_BF16)
