@@ -28,13 +28,15 @@ size_t attention_scratch(const attention_dims *dims, size_t n_threads);
 
 /* out[t] = sum_k drop(softmax_k(s[t,k])) v[k] per head. Keys that no query of a task
  * sees are never read. If ranges do not overlap, no value of one affects another, not
- * even a NaN. out may be q. out, q (Tq,heads*D) k, v (Tk,kv_heads*D) */
+ * even a NaN. For more than LINEAR_ALIKE queries (linear.h) operands are rounded as
+ * scratch->terms has it, those of scores to two terms. out may be q.
+ * out, q (Tq,heads*D) k, v (Tk,kv_heads*D) */
 void attention_forward(real *out, const real *q, const real *k, const real *v,
                        const attention_dims *dims, const ops_scratch *scratch);
 
-/* Accumulates; any gradient may be NULL. Probabilities are recomputed; rounded is what
- * the forward rounds. dq, dout, q
- * (Tq,heads*D) dk, dv, k, v (Tk,kv_heads*D) */
+/* Accumulates; any gradient may be NULL. Probabilities are recomputed; operands are
+ * rounded where those of the forward are.  dq, dout, q (Tq,heads*D)
+ * dk, dv, k, v (Tk,kv_heads*D) */
 void attention_backward(real *dq, real *dk, real *dv, const real *dout, const real *q,
                         const real *k, const real *v, const attention_dims *dims,
                         const ops_scratch *scratch);

@@ -109,9 +109,8 @@ void product_round(real *out, const real *x, size_t ldx, size_t rows, size_t col
 /* ---- by one thread --------------------------------------------------------------- */
 
 enum {
-    FEW = 8, /* rows, or columns, that leave most of a block empty */
-    BLOCK =
-        128, /* columns, and values of the sum, that are rounded for OpenBLAS at once */
+    FEW = 8,     /* rows, or columns, that leave most of a block empty */
+    BLOCK = 128, /* columns, and values of the sum, that are rounded at once */
 };
 
 size_t product_place_numel(size_t rows, size_t length)
