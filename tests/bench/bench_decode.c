@@ -38,7 +38,7 @@ static double best_of(double best, double start)
     return best == 0 || seconds < best ? seconds : best;
 }
 
-/* At PLACES places, a cache line or two of each in turn. */
+/* At PLACES places, two cache lines of each in turn. */
 LVLM_SIMD_CLONES static uint64_t sum(const uint64_t *x, size_t n)
 {
     enum { PLACES = 8, LINE = 8 };

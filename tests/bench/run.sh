@@ -275,6 +275,7 @@ machine() {
     fact 'family, model' "$(lscpu | sed -n 's/^CPU family: *//p; s/^Model: *//p' |
         paste -sd, -)"
     fact 'cores used' "$threads"
+    fact rounds "$rounds"
     fact memory "$(awk '/MemTotal/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo)"
     fact lvlm "$("$bin/lvlm-run" --version | paste -sd' ' -)"
     [ -z "$python" ] || fact reference "$("$python" -c 'import torch, transformers
