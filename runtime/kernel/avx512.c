@@ -127,7 +127,7 @@ INLINE void half_of_floats(float *sums, const lvlm_block *b, const char *left, s
     UNROLL for (size_t r = 0; r < HALF; r++) UNROLL for (size_t c = 0; c < n; c++)
         s[r][c] = _mm512_setzero_ps();
     for (size_t k = 0; k < b->n_values; k += LVLM_STEP) {
-        const size_t rest = b->n_values - k, some = rest < LVLM_STEP ? rest : LVLM_STEP;
+        const size_t some = lvlm_min(b->n_values - k, LVLM_STEP);
         if (is_float)
             add_floats(s, left, b, right, some, n);
         else

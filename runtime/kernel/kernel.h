@@ -19,12 +19,10 @@
 #include "formats/base/error.h"
 
 enum {
-    LVLM_STEP = 32,         /* terms of the sum that operands are padded to */
-    LVLM_PANEL = 16,        /* columns that lie side by side */
-    LVLM_MOST_TERMS = 3,    /* of a float: 3 x 8 bits of significand */
-    LVLM_MOST_ROWS = 32,    /* of a block of any kernel ... */
-    LVLM_MOST_PANELS = 3,   /* ... and panels of it */
-    LVLM_MOST_BLOCK = 1024, /* values of it */
+    LVLM_STEP = 32,      /* terms of the sum that operands are padded to */
+    LVLM_PANEL = 16,     /* columns that lie side by side */
+    LVLM_MOST_TERMS = 3, /* of a float: 3 x 8 bits of significand */
+    LVLM_MOST_ROWS = 32, /* of a block of any kernel */
 };
 
 /* The rows of a block: row r of step s begins at data + s * step + r * row, and its
@@ -66,6 +64,11 @@ typedef struct lvlm_block {
     for (unsigned level_ = (b)->levels; level_-- > 0;)                                 \
         for (unsigned i = 0, j = level_; i <= level_; i++, j--)                        \
             if (i < (b)->left.n_terms && j < (b)->right.n_terms)
+
+static inline size_t lvlm_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 static inline size_t lvlm_steps_of(size_t n_values)
 {

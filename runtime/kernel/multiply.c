@@ -48,11 +48,6 @@ typedef struct worker {
     char *packed;           /* the other operand */
 } worker;
 
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static size_t left_rows(const stretch *s)
 {
     return s->kernel->rows;
@@ -77,6 +72,12 @@ static size_t other_rows(const stretch *s)
 static size_t groups_of(const stretch *s)
 {
     return (s->n + once_rows(s) - 1) / once_rows(s);
+}
+
+/* Rows of group g. */
+static size_t group_rows(const stretch *s, size_t g)
+{
+    return lvlm_min(once_rows(s), s->n - g * once_rows(s));
 }
 
 static size_t others_of(const stretch *s)
@@ -110,7 +111,7 @@ static size_t sums_bytes(void)
 static size_t own_bytes(size_t length)
 {
     return sums_bytes() +
-           lvlm_pack_bytes(PIECE, min(SUM_STEPS, lvlm_steps_of(length)), largest);
+           lvlm_pack_bytes(PIECE, lvlm_min(SUM_STEPS, lvlm_steps_of(length)), largest);
 }
 
 size_t lvlm_product_scratch(size_t length, size_t n_threads)
@@ -123,10 +124,10 @@ size_t lvlm_product_scratch(size_t length, size_t n_threads)
  * memory of ONCE rows of a whole block. */
 static size_t most_rows(const stretch *s)
 {
-    const size_t block = min(sum_length(s), s->p->stretch);
+    const size_t block = lvlm_min(sum_length(s), s->p->stretch);
     const size_t length = lvlm_steps_of(s->p->K) * LVLM_STEP;
     if (length > block) return ONCE;
-    return min(MOST, ONCE * block / length / PIECE * PIECE);
+    return lvlm_min(MOST, ONCE * block / length / PIECE * PIECE);
 }
 
 /* ---- work ------------------------------------------------------------------------ */
@@ -135,7 +136,7 @@ static size_t most_rows(const stretch *s)
 static void pack_once(stretch *s, size_t g)
 {
     const lvlm_product *const p = s->p;
-    const size_t r = g * once_rows(s), n = min(once_rows(s), s->n - r);
+    const size_t r = g * once_rows(s), n = group_rows(s, g);
     char *const to = s->memory + lvlm_pack_bytes(r, lvlm_steps_of(s->len), s->form);
     if (p->packs_left)
         s->left[g] = lvlm_pack_left(to, &p->left, s->first + r, n, left_rows(s), s->k,
@@ -151,8 +152,7 @@ static void multiply(const stretch *s, float *sums, lvlm_block b, size_t n, size
                      size_t i)
 {
     const bool packs_left = s->p->packs_left;
-    const size_t some = min(once_rows(s), s->n - g * once_rows(s));
-    const size_t columns = packs_left ? n : some, step = i / LVLM_STEP;
+    const size_t columns = packs_left ? n : group_rows(s, g), step = i / LVLM_STEP;
     if (packs_left)
         b.left = s->left[g], b.left.data += step * b.left.step;
     else
@@ -166,13 +166,13 @@ static void multiply(const stretch *s, float *sums, lvlm_block b, size_t n, size
 static void take(const stretch *s, float *sums, size_t r, size_t n, size_t g)
 {
     const lvlm_product *const p = s->p;
-    const size_t at = g * once_rows(s), some = min(once_rows(s), s->n - at);
+    const size_t at = s->first + g * once_rows(s), some = group_rows(s, g);
     const size_t line = right_rows(s);
     if (p->packs_left)
-        lvlm_output_take(&p->out, sums, line, s->first + at, r, some, n, s->k == 0,
+        lvlm_output_take(&p->out, sums, line, at, r, some, n, s->k == 0,
                          s->kernel->turn);
     else
-        lvlm_output_take(&p->out, sums, line, r, s->first + at, n, some, s->k == 0,
+        lvlm_output_take(&p->out, sums, line, r, at, n, some, s->k == 0,
                          s->kernel->turn);
 }
 
@@ -180,11 +180,11 @@ static void take(const stretch *s, float *sums, size_t r, size_t n, size_t g)
 static void fetch_output(const stretch *s, size_t r, size_t n, size_t g)
 {
     const lvlm_product *const p = s->p;
-    const size_t at = g * once_rows(s), some = min(once_rows(s), s->n - at);
+    const size_t at = s->first + g * once_rows(s), some = group_rows(s, g);
     if (p->packs_left)
-        lvlm_output_fetch(&p->out, s->first + at, r, some, n);
+        lvlm_output_fetch(&p->out, at, r, some, n);
     else
-        lvlm_output_fetch(&p->out, r, s->first + at, n, some);
+        lvlm_output_fetch(&p->out, r, at, n, some);
 }
 
 /* Rows [first, first + n) of the other operand over [k, k + len) of the sum. */
@@ -238,8 +238,8 @@ static void run_left(const stretch *s, area a, const area *next, const worker *o
     float *sums = own->sums;
     for (; a.first < end; a.first += rows, sums += stride) {
         area after = { a.first + rows, 0, a.k, a.len };
-        a.n = min(rows, end - a.first);
-        if (after.first < end) after.n = min(rows, end - after.first);
+        a.n = lvlm_min(rows, end - a.first);
+        if (after.first < end) after.n = lvlm_min(rows, end - after.first);
         b.left = lvlm_pack_left(own->packed, &p->left, a.first, a.n, rows, a.k, a.len,
                                 s->form);
         run_rows(s, &a, b, own, sums, after.n > 0 ? &after : next, 0, 1);
@@ -259,7 +259,7 @@ static void run_right(const stretch *s, area a, const area *next, const worker *
     b.right =
         lvlm_pack_right(own->packed, &p->right, a.first, a.n, a.k, a.len, s->form);
     for (size_t i = 0; i < parts; i++, a.first += rows, sums += stride) {
-        a.n = min(rows, end - a.first);
+        a.n = lvlm_min(rows, end - a.first);
         run_rows(s, &a, b, own, sums, next, i, parts);
         b.right.data += s->kernel->panels * b.right.panel;
     }
@@ -270,9 +270,9 @@ static void run_piece(const stretch *s, size_t begin, size_t end, const worker *
     const size_t step = sum_length(s), n = end - begin;
     if (s->kernel->begin != NULL) s->kernel->begin();
     for (size_t i = 0; i < s->len; i += step) {
-        const area a = { begin, n, s->k + i, min(step, s->len - i) };
+        const area a = { begin, n, s->k + i, lvlm_min(step, s->len - i) };
         area next = { begin, n, a.k + a.len, 0 };
-        next.len = min(step, s->len - i - a.len);
+        next.len = lvlm_min(step, s->len - i - a.len);
         if (s->p->packs_left)
             run_right(s, a, &next, own);
         else
@@ -298,7 +298,7 @@ static cut cut_for(const stretch *s, size_t n_threads)
     const size_t wanted = n_threads * TASKS, groups = groups_of(s);
     cut c = cut_into(s, PIECE, 1);
     if (c.n_pieces * groups < wanted) c = cut_into(s, LEAST_PIECE, 1);
-    c.shares = min((wanted + c.n_pieces - 1) / c.n_pieces, groups);
+    c.shares = lvlm_min((wanted + c.n_pieces - 1) / c.n_pieces, groups);
     return c;
 }
 
@@ -311,7 +311,7 @@ static void run_task(const stretch *s, const cut *c, size_t t, char *own)
                  .sums = (float *)(void *)own,
                  .packed = own + sums_bytes() };
     w.n_groups = groups * (share + 1) / c->shares - w.group;
-    run_piece(s, begin, min(begin + c->piece, others_of(s)), &w);
+    run_piece(s, begin, lvlm_min(begin + c->piece, others_of(s)), &w);
 }
 
 static void run_stretch(stretch *s, size_t n_threads)
@@ -345,9 +345,9 @@ static void run_all(stretch *s, size_t n_threads)
     assert(p->M > 0 && p->N > 0 && p->K > 0 && p->stretch > 0);
     assert(p->stretch % LVLM_STEP == 0);
     for (s->first = 0; s->first < once; s->first += most) {
-        s->n = min(most, once - s->first);
+        s->n = lvlm_min(most, once - s->first);
         for (s->k = 0; s->k < p->K; s->k += p->stretch) {
-            s->len = min(p->stretch, p->K - s->k);
+            s->len = lvlm_min(p->stretch, p->K - s->k);
             if (n_threads > 0)
                 run_stretch(s, n_threads);
             else
@@ -381,7 +381,7 @@ size_t lvlm_product_tasks(const lvlm_product *p, const lvlm_unit *unit,
                           size_t n_threads)
 {
     stretch s = stretch_of(p, unit, NULL);
-    s.n = min(most_rows(&s), p->packs_left ? p->M : p->N);
+    s.n = lvlm_min(most_rows(&s), p->packs_left ? p->M : p->N);
     const cut c = cut_for(&s, n_threads);
     return c.n_pieces * c.shares;
 }
@@ -390,13 +390,13 @@ size_t lvlm_product_tasks(const lvlm_product *p, const lvlm_unit *unit,
 
 static size_t small_stretch(size_t length)
 {
-    return min(lvlm_steps_of(length), SMALL_STEPS) * LVLM_STEP;
+    return lvlm_min(lvlm_steps_of(length), SMALL_STEPS) * LVLM_STEP;
 }
 
 /* Of the operand that is packed once; its last group may be padded. */
 static size_t small_bytes(size_t rows, size_t length)
 {
-    return lvlm_pack_bytes(min(rows, ONCE) + LVLM_MOST_ROWS,
+    return lvlm_pack_bytes(lvlm_min(rows, ONCE) + LVLM_MOST_ROWS,
                            lvlm_steps_of(small_stretch(length)), largest);
 }
 

@@ -4,11 +4,12 @@
  *
  *   one operand is packed once, a stretch of rows and of the sum at a time, by all
  *   threads; tasks take pieces of the other, which is read in place or packed as it is
- *   needed, and multiply them with all that is packed
+ *   needed, and multiply them with what is packed, or with a share of it
  *
- * Pieces, blocks and the order of their sums depend on the sizes only, and so do the
- * results. Sums are in float, over blocks of at most LVLM_SUM_MOST; the sums of blocks
- * are added in order, which keeps long ones as accurate as those of OpenBLAS. */
+ * How many tasks there are depends on the threads; blocks of sums and their order do
+ * not, nor do the results. Sums are in float, over blocks of at most 512 values; the
+ * sums of blocks are added in order, which keeps long ones as accurate as those of
+ * OpenBLAS. */
 #ifndef LVLM_RUNTIME_KERNEL_MULTIPLY_H
 #define LVLM_RUNTIME_KERNEL_MULTIPLY_H
 

@@ -47,8 +47,8 @@ void lvlm_output_take(const lvlm_output *out, float *sums, size_t line, size_t m
     for (size_t r = 0; r < rows; r += LVLM_PANEL)
         for (size_t c = 0; c < columns; c += LVLM_PANEL) {
             float *const to = out->data + (n + c) * out->ld + m + r;
-            const size_t height = rows - r < LVLM_PANEL ? rows - r : LVLM_PANEL;
-            const size_t width = columns - c < LVLM_PANEL ? columns - c : LVLM_PANEL;
+            const size_t height = lvlm_min(rows - r, LVLM_PANEL);
+            const size_t width = lvlm_min(columns - c, LVLM_PANEL);
             turn(turned, sums + r * line + c, line);
             if (adds)
                 add_rows(to, out->ld, turned, LVLM_PANEL, width, height, out->scale);

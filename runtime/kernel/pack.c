@@ -8,11 +8,6 @@
 #include "runtime/kernel/clones.h"
 #include "runtime/kernel/terms.h"
 
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 unsigned lvlm_terms_of(lvlm_dtype dtype, unsigned levels)
 {
     const unsigned most = dtype == LVLM_BF16 ? 1 : dtype == LVLM_F16 ? 2 : 3;
@@ -49,9 +44,11 @@ static const float *floats_at(const lvlm_matrix *m, size_t at)
     return m->dtype == LVLM_F32 ? (const float *)m->data + at : NULL;
 }
 
-static bool must_round(const lvlm_matrix *m, lvlm_form form)
+/* Terms that values of m are rounded to in form floats; LVLM_MOST_TERMS: they are not. */
+static unsigned rounding(const lvlm_matrix *m, lvlm_form form)
 {
-    return form.is_floats && lvlm_terms_of(m->dtype, LVLM_MOST_TERMS) > form.levels;
+    const bool fits = lvlm_terms_of(m->dtype, LVLM_MOST_TERMS) <= form.levels;
+    return fits ? LVLM_MOST_TERMS : form.levels;
 }
 
 /* ---- layout ---------------------------------------------------------------------- */
@@ -143,7 +140,8 @@ static bool is_in_place(const lvlm_matrix *m, size_t n, size_t rows, size_t len,
                         lvlm_form form)
 {
     if (n < rows) return false;
-    if (form.is_floats && m->dtype == LVLM_F32) return !must_round(m, form);
+    if (form.is_floats && m->dtype == LVLM_F32)
+        return rounding(m, form) == LVLM_MOST_TERMS;
     return !m->turned && m->dtype == LVLM_BF16 &&
            len % (form.is_floats ? 2 : LVLM_STEP) == 0;
 }
@@ -171,19 +169,11 @@ static void write_terms(char *to, const lvlm_left *out, float *x, const float *f
                         from, n_steps);
 }
 
-/* The same in form floats. */
-static void write_floats(char *to, float *x, unsigned levels)
-{
-    lvlm_round_to_terms(x, x, LVLM_STEP, levels);
-    memcpy(to, x, LVLM_STEP * sizeof *x);
-}
-
 /* A row: `len` values from number `at` of m on, padded. */
 static void pack_row(char *to, const lvlm_left *out, const lvlm_matrix *m, size_t at,
                      size_t len, size_t steps, lvlm_form form)
 {
     const float *const from = floats_at(m, at);
-    const unsigned levels = must_round(m, form) ? form.levels : LVLM_MOST_TERMS;
     float x[LVLM_STEP];
     size_t step = 0;
     if (out->n_terms == 1 && !form.is_floats && from != NULL) {
@@ -191,10 +181,11 @@ static void pack_row(char *to, const lvlm_left *out, const lvlm_matrix *m, size_
         write_terms(to, out, NULL, from, step);
     }
     for (; step < steps; step++) {
-        const size_t i = min(step * LVLM_STEP, len);
-        load(x, m, at + i, min(LVLM_STEP, len - i), LVLM_STEP);
+        const size_t i = lvlm_min(step * LVLM_STEP, len);
+        load(x, m, at + i, lvlm_min(LVLM_STEP, len - i), LVLM_STEP);
         if (form.is_floats)
-            write_floats(to + step * out->step, x, levels);
+            lvlm_round_to_terms((float *)(void *)(to + step * out->step), x, LVLM_STEP,
+                                rounding(m, form));
         else
             write_terms(to + step * out->step, out, x, x, 1);
     }
@@ -209,12 +200,11 @@ static void turn_left(char *to, const lvlm_left *out, const lvlm_matrix *m,
     if (form.is_floats) {
         float *const x = (float *)(void *)to;
         load_columns(x, m, first, n, k, len, rows);
-        if (must_round(m, form))
-            lvlm_round_to_terms(x, x, rows * LVLM_STEP, form.levels);
+        lvlm_round_to_terms(x, x, rows * LVLM_STEP, rounding(m, form));
         return;
     }
     for (size_t r = 0; r < rows; r += LVLM_PANEL) {
-        const size_t some = r < n ? min(LVLM_PANEL, n - r) : 0;
+        const size_t some = r < n ? lvlm_min(LVLM_PANEL, n - r) : 0;
         pack_pairs((char *)tiles, out->n_terms, m, first + r, some, k, len);
         for (unsigned t = 0; t < out->n_terms; t++)
             form.turn((float *)(void *)(to + t * out->term + r * out->row),
@@ -230,7 +220,7 @@ lvlm_left lvlm_pack_left(void *memory, const lvlm_matrix *m, size_t first, size_
     const lvlm_left out = left_in(memory, m, rows, form);
     for (size_t i = 0; m->turned && i < len; i += LVLM_STEP)
         turn_left((char *)memory + i / LVLM_STEP * out.step, &out, m, first, n, rows,
-                  k + i, min(LVLM_STEP, len - i), form);
+                  k + i, lvlm_min(LVLM_STEP, len - i), form);
     for (size_t r = 0; !m->turned && r < rows; r++)
         pack_row((char *)memory + r * out.row, &out, m,
                  r < n ? (first + r) * m->ld + k : 0, r < n ? len : 0,
@@ -240,23 +230,17 @@ lvlm_left lvlm_pack_left(void *memory, const lvlm_matrix *m, size_t first, size_
 
 /* ---- right ----------------------------------------------------------------------- */
 
-/* A step of a panel in form floats: values (LVLM_STEP,LVLM_PANEL), of m. */
-static void round_panel(float *values, const lvlm_matrix *m, lvlm_form form)
-{
-    if (must_round(m, form))
-        lvlm_round_to_terms(values, values, LVLM_STEP * LVLM_PANEL, form.levels);
-}
-
 /* A step of a panel whose columns lie side by side in memory. */
 static void copy_right(char *to, unsigned n_terms, const lvlm_matrix *m, size_t first,
                        size_t n, size_t k, size_t len, lvlm_form form)
 {
+    float *const values = (float *)(void *)to;
     if (!form.is_floats) {
         pack_pairs(to, n_terms, m, first, n, k, len);
         return;
     }
-    load_columns((float *)(void *)to, m, first, n, k, len, LVLM_PANEL);
-    round_panel((float *)(void *)to, m, form);
+    load_columns(values, m, first, n, k, len, LVLM_PANEL);
+    lvlm_round_to_terms(values, values, LVLM_STEP * LVLM_PANEL, rounding(m, form));
 }
 
 /* The same where each column is a row of memory. */
@@ -277,7 +261,7 @@ static void turn_right(char *to, unsigned n_terms, const lvlm_matrix *m, size_t 
     form.turn(values, from, ld);
     form.turn(values + LVLM_PANEL * LVLM_PANEL, from + LVLM_PANEL, ld);
     if (form.is_floats) {
-        round_panel(values, m, form);
+        lvlm_round_to_terms(values, values, LVLM_STEP * LVLM_PANEL, rounding(m, form));
         return;
     }
     for (unsigned t = 0; t < n_terms; t++)
@@ -292,7 +276,7 @@ lvlm_right lvlm_pack_right(void *memory, const lvlm_matrix *m, size_t first, siz
     assert(n > 0 && len > 0);
     for (size_t i = 0; m->turned && i < len; i += LVLM_STEP) {
         char *const step = (char *)memory + i / LVLM_STEP * out.step;
-        const size_t some = min(LVLM_STEP, len - i);
+        const size_t some = lvlm_min(LVLM_STEP, len - i);
         size_t c = 0;
         if (some == LVLM_STEP && m->dtype == LVLM_BF16 && !form.is_floats) {
             c = n / LVLM_PANEL * LVLM_PANEL;
@@ -301,13 +285,14 @@ lvlm_right lvlm_pack_right(void *memory, const lvlm_matrix *m, size_t first, siz
         }
         for (; c < n; c += LVLM_PANEL)
             copy_right(step + c / LVLM_PANEL * out.panel, out.n_terms, m, first + c,
-                       min(LVLM_PANEL, n - c), k + i, some, form);
+                       lvlm_min(LVLM_PANEL, n - c), k + i, some, form);
     }
     for (size_t c = 0; !m->turned && c < n; c += LVLM_PANEL) {
         char *const panel = (char *)memory + c / LVLM_PANEL * out.panel;
         for (size_t i = 0; i < len; i += LVLM_STEP)
             turn_right(panel + i / LVLM_STEP * out.step, out.n_terms, m, first + c,
-                       min(LVLM_PANEL, n - c), k + i, min(LVLM_STEP, len - i), form);
+                       lvlm_min(LVLM_PANEL, n - c), k + i, lvlm_min(LVLM_STEP, len - i),
+                       form);
     }
     return out;
 }

@@ -53,7 +53,7 @@ lvlm_left lvlm_pack_left(void *memory, const lvlm_matrix *m, size_t first, size_
 lvlm_right lvlm_pack_right(void *memory, const lvlm_matrix *m, size_t first, size_t n,
                            size_t k, size_t len, lvlm_form form);
 
-/* Prefetch rows [first, first + n) of m over [k, k + len). */
+/* Prefetch rows [first, first + n) of m, of any dtype, over [k, k + len). */
 void lvlm_fetch(const lvlm_matrix *m, size_t first, size_t n, size_t k, size_t len);
 
 #endif
