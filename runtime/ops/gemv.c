@@ -24,7 +24,7 @@
 #include "runtime/ops/vmath.h"
 
 enum {
-    LANES = GEMV_LANES,
+    LANES = 16, /* partial sums of a row, added in order at the end */
     STREAMS = 8,
     FEW = 4, /* vectors; more than that are computed as MOST */
     MOST = GEMV_MOST_VECTORS,

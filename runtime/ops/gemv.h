@@ -7,10 +7,7 @@
 
 #include "runtime/ops/stored.h"
 
-enum {
-    GEMV_LANES = 16,       /* partial sums of a row, added in order at the end */
-    GEMV_MOST_VECTORS = 8, /* in one pass over w */
-};
+enum { GEMV_MOST_VECTORS = 8 }; /* in one pass over w */
 
 /* Elements of a packed x. */
 size_t gemv_packed_numel(size_t I);
