@@ -102,10 +102,10 @@ static int verify(lvlm_generator *g, lvlm_error *err)
     memcpy(fed, g->ids, sizeof fed);
     g->made.passes++;
     do {
-        const lvlm_tensor logits = lvlm_session_logits_after(g->session, i);
+        const lvlm_tensor logits = lvlm_session_logits_after(g->session, i++);
         TRY(choose(g, &logits, err));
-    } while (!g->done && ++i < n && g->ids[0] == fed[i]);
-    lvlm_session_keep(g->session, i < n ? i + (g->done ? 1 : 0) : n);
+    } while (!g->done && i < n && g->ids[0] == fed[i]);
+    lvlm_session_keep(g->session, i);
     return 0;
 }
 
@@ -115,7 +115,7 @@ int lvlm_generators_step(lvlm_generator *const *texts, size_t n, lvlm_error *err
     lvlm_continuation steps[LVLM_STEP_TOKENS];
     size_t n_live = 0, left = LVLM_STEP_TOKENS;
     for (size_t i = 0; i < n; i++) {
-        if (texts[i] == NULL || texts[i]->done) continue;
+        if (texts[i]->done) continue;
         assert(n_live < LVLM_STEP_TOKENS);
         live[n_live++] = texts[i];
     }

@@ -51,14 +51,14 @@ typedef struct lvlm_generator {
 } lvlm_generator;
 
 /* The first token of a session's text, which the sink takes. LVLM_EFORMAT as above.
- * Free with lvlm_generator_free, also after a failure; *out may not be moved. */
+ * Free with lvlm_generator_free, also after a failure. */
 LVLM_MUST_CHECK int lvlm_generator_begin(lvlm_generator *out, lvlm_session *session,
                                          const lvlm_generation *settings,
                                          const lvlm_token_sink *sink, lvlm_error *err);
 void lvlm_generator_free(lvlm_generator *generator);
 
-/* One step of all of `texts` that are not done: up to LVLM_STEP_TOKENS of one model.
- * texts (n) NULL ones are skipped. If none remains nothing is done. */
+/* One step of all of `texts` (n) that are not done: up to LVLM_STEP_TOKENS of one
+ * model. If none remains nothing is done. */
 LVLM_MUST_CHECK int lvlm_generators_step(lvlm_generator *const *texts, size_t n,
                                          lvlm_error *err);
 
