@@ -21,8 +21,8 @@ static int reserve(decoding *d, size_t rows, size_t image_rows, lvlm_error *err)
 {
     FAIL_IF(rows > MAX_ROWS, err, LVLM_ENOMEM, "a text of %zu tokens, at most %d", rows,
             MAX_ROWS);
-    assert(d->rows <= d->capacity);
-    if (rows <= d->capacity) return 0;
+    assert(d->cache.rows <= d->cache.capacity);
+    if (rows <= d->cache.capacity) return 0;
     const size_t wanted = rows + rows / 2 + CHUNK;
     int64_t *const tokens = lvlm_realloc(d->tokens, wanted, sizeof *tokens);
     if (tokens == NULL) return lvlm_fail_memory(err);
@@ -31,10 +31,8 @@ static int reserve(decoding *d, size_t rows, size_t image_rows, lvlm_error *err)
     if (columns == NULL) return lvlm_fail_memory(err);
     d->columns = columns;
     const decoder *const text = &d->p->text;
-    TRY(kv_cache_reserve(&d->cache, &text->config.block, text->blocks,
-                         text->config.layers, wanted, image_rows, err));
-    d->capacity = wanted; /* last: a failure before is tried again */
-    return 0;
+    return kv_cache_reserve(&d->cache, &text->config.block, text->blocks,
+                            text->config.layers, wanted, image_rows, err);
 }
 
 int decoding_reserve(decoding *d, size_t rows, lvlm_error *err)
@@ -50,7 +48,7 @@ int decoding_reserve_logits(decoding *d, size_t n, lvlm_error *err)
     if (logits == NULL) return lvlm_fail_memory(err);
     d->logits = logits;
     d->n_logits = n;
-    d->base.logits.data = (const unsigned char *)logits;
+    d->base.logits.data = (const unsigned char *)(logits + (d->base.n_new - 1) * V);
     return 0;
 }
 
@@ -117,23 +115,24 @@ static void place_after(int64_t positions[3], const lvlm_packing *p, bool overla
         positions[axis] = (overlaps ? p->positions[axis * p->N + p->N - 1] : most) + 1;
 }
 
-void decoding_publish(decoding *d, size_t last)
+void decoding_publish(decoding *d, size_t n)
 {
     const decoder_config *const c = &d->p->text.config;
     const size_t V = d->p->head.config.vocab;
     const int64_t end = c->first_position + (int64_t)c->max_positions;
     int64_t next = 0;
-    assert(last < d->n_logits && d->rows == d->cache.rows);
+    assert(n > 0 && n <= d->n_logits);
     for (size_t axis = 0; axis < c->rope.axes; axis++)
         if (d->next[axis] > next) next = d->next[axis];
-    d->base.n_tokens = d->rows;
+    d->base.n_tokens = d->cache.rows;
+    d->base.n_new = n;
     d->base.vocab = d->p->text.config.embed_rows;
     d->base.room = next < end ? (size_t)(end - next) : 0;
     d->base.logits =
         (lvlm_tensor){ .name = "logits",
                        .dtype = LVLM_REAL_DTYPE,
                        .shape = SHAPE(V),
-                       .data = (const unsigned char *)(d->logits + last * V),
+                       .data = (const unsigned char *)(d->logits + (n - 1) * V),
                        .n_bytes = V * sizeof *d->logits };
 }
 
@@ -144,7 +143,6 @@ static void note_tokens(decoding *d, const pass *t)
         d->tokens[n] = t->inputs.ids[p->cell[n]];
         d->columns[n] = p->cell[n];
     }
-    d->rows = p->N;
 }
 
 /* The text through the decoder into the cache, and the last row's logits. */
@@ -152,7 +150,7 @@ static int read_text(decoding *d, pass *t, lvlm_error *err)
 {
     const pipeline *const p = d->p;
     const size_t last = t->packing.N - 1;
-    assert(t->packing.N <= d->capacity && d->cache.rows == 0);
+    assert(t->packing.N <= d->cache.capacity && d->cache.rows == 0);
     const lvlm_cross_view *const cross_view = pass_cross_view(t);
     workspace memory = { .pool = &t->p->pool };
     decoder_tape tape;
@@ -189,8 +187,7 @@ static int begin(decoding *d, pass *t, const lvlm_checkpoint *inputs,
     place_after(
         d->next, &t->packing,
         d->p->text.config.rope.positions.overlaps || t->inputs.positions != NULL);
-    d->base.n_new = 1;
-    decoding_publish(d, 0);
+    decoding_publish(d, 1);
     return 0;
 }
 
@@ -205,6 +202,7 @@ int decoding_begin(struct lvlm_session **out, void *model,
     if (sink != NULL) t.stages.sink = sink;
     d->p = model;
     d->base.engine = &LVLM_REAL_ENGINE;
+    d->base.n_new = 1;
     const int rc = begin(d, &t, inputs, prefix, err);
     pass_free(&t);
     if (rc < 0) {

@@ -11,10 +11,9 @@
 typedef struct decoding {
     struct lvlm_session base;
     pipeline *p;
-    int64_t *tokens; /* (rows) ids of real tokens, from the first one on */
-    size_t *columns; /* (rows) theirs; padding before them counts */
-    size_t rows, capacity;
     kv_cache cache;
+    int64_t *tokens;  /* (cache.rows) ids of real tokens, from the first one on */
+    size_t *columns;  /* (cache.rows) theirs; padding before them counts */
     int64_t next[3];  /* positions of the next row */
     size_t window_lo; /* not above what the next row's window begins with */
     real *logits;     /* (n_logits,V) after each token of the last step */
@@ -23,9 +22,9 @@ typedef struct decoding {
 
 /* Room for `rows` rows in all. */
 int decoding_reserve(decoding *d, size_t rows, lvlm_error *err);
-/* Room for the logits after n tokens; those that are there are lost. */
+/* Room for the logits after n tokens; those that are there stay. */
 int decoding_reserve_logits(decoding *d, size_t n, lvlm_error *err);
-/* What callers read: the logits after token number `last` of the last step. */
-void decoding_publish(decoding *d, size_t last);
+/* What callers read: n tokens of the last step are kept, and are in the cache. */
+void decoding_publish(decoding *d, size_t n);
 
 #endif

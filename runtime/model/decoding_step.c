@@ -82,7 +82,7 @@ static decoding *of(const lvlm_continuation *step)
 static int check(const lvlm_continuation *step, lvlm_error *err)
 {
     decoding *const d = of(step);
-    assert(d->rows > 0 && d->rows == d->cache.rows && step->n > 0);
+    assert(d->cache.rows > 0 && step->n > 0);
     for (size_t i = 0; i < step->n; i++)
         FAIL_IF(step->ids[i] < 0 || (uint64_t)step->ids[i] >= d->base.vocab, err,
                 LVLM_EUSAGE, "token %lld, expected 0 to %zu", (long long)step->ids[i],
@@ -90,13 +90,8 @@ static int check(const lvlm_continuation *step, lvlm_error *err)
     for (size_t axis = 0; axis < 3; axis++)
         FAIL_IF(d->next[axis] + (int64_t)step->n > LVLM_MAX_POSITIONS, err, LVLM_ENOMEM,
                 "a text of more than %d positions", LVLM_MAX_POSITIONS);
-    TRY(decoding_reserve(d, d->rows + step->n, err));
+    TRY(decoding_reserve(d, d->cache.rows + step->n, err));
     return decoding_reserve_logits(d, step->n, err);
-}
-
-static size_t column_after(const decoding *d)
-{
-    return d->columns[d->rows - 1] + 1;
 }
 
 /* The rows of a session's tokens. */
@@ -104,12 +99,13 @@ static void put_rows(decoder_row *rows, const lvlm_continuation *step)
 {
     decoding *const d = of(step);
     const size_t window = d->p->text.config.sliding_window;
+    const size_t first = d->cache.rows;
     size_t lo = d->window_lo;
     for (size_t i = 0; i < step->n; i++) {
-        const size_t column = column_after(d) + i;
+        const size_t column = d->columns[first - 1] + 1 + i;
         decoder_row *const row = &rows[i];
         *row =
-            (decoder_row){ .id = step->ids[i], .cache = &d->cache, .row = d->rows + i };
+            (decoder_row){ .id = step->ids[i], .cache = &d->cache, .row = first + i };
         for (size_t axis = 0; axis < 3; axis++)
             row->positions[axis] = d->next[axis] + (int64_t)i;
         d->columns[row->row] = column;
@@ -124,13 +120,11 @@ static void append(const lvlm_continuation *step, const real *logits)
 {
     decoding *const d = of(step);
     const size_t V = d->p->head.config.vocab;
-    memcpy(d->tokens + d->rows, step->ids, step->n * sizeof *d->tokens);
+    memcpy(d->tokens + d->cache.rows, step->ids, step->n * sizeof *d->tokens);
     memcpy(d->logits, logits, step->n * V * sizeof *logits);
-    d->rows += step->n;
     d->cache.rows += step->n;
     for (size_t axis = 0; axis < 3; axis++) d->next[axis] += (int64_t)step->n;
-    d->base.n_new = step->n;
-    decoding_publish(d, step->n - 1);
+    decoding_publish(d, step->n);
 }
 
 /* Texts with images come first, as decoder_step has them. */
@@ -154,7 +148,7 @@ static int measure(size_t *N, size_t *keys, const lvlm_continuation *steps, size
         assert(d->p == of(steps)->p && *N + steps[i].n <= LVLM_STEP_TOKENS);
         TRY(check(&steps[i], err));
         *N += steps[i].n;
-        *keys = max_size(*keys, max_size(d->capacity, d->cache.image_rows));
+        *keys = max_size(*keys, max_size(d->cache.capacity, d->cache.image_rows));
     }
     return 0;
 }
@@ -186,9 +180,7 @@ void decoding_keep(struct lvlm_session *session, size_t n)
     decoding *const d = (decoding *)session;
     assert(n >= 1 && n <= d->base.n_new);
     const size_t dropped = d->base.n_new - n;
-    d->rows -= dropped;
     d->cache.rows -= dropped;
     for (size_t axis = 0; axis < 3; axis++) d->next[axis] -= (int64_t)dropped;
-    d->base.n_new = n;
-    decoding_publish(d, n - 1);
+    decoding_publish(d, n);
 }

@@ -148,6 +148,43 @@ static void texts_are_the_same_beside_others(void **state)
     visit_all(LVLM_COMPUTE_F64, expect_neighbours);
 }
 
+/* The logits after both tokens of the last step. */
+static void expect_last_two(const told *t)
+{
+    for (size_t i = 0; i < 2; i++) {
+        const lvlm_tensor logits = lvlm_session_logits_after(t->session, i);
+        assert_memory_equal(logits.data, t->expected + (t->n + i - 1) * t->row, t->row);
+    }
+}
+
+/* A step of many tokens that is refused because of another text's: both texts are as
+ * they were, with the logits after their last steps. */
+static void expect_unchanged(const recording *r)
+{
+    const int64_t none = -1;
+    told texts[2];
+    lvlm_continuation steps[2];
+    for (size_t i = 0; i < 2; i++) {
+        tell(&texts[i], r, r->file, "in.", i);
+        steps[i] = (lvlm_continuation){ texts[i].session, texts[i].tokens, 2 };
+    }
+    assert_int_equal(lvlm_sessions_step(steps, 2, NULL), 0);
+    for (size_t i = 0; i < 2; i++) expect_logits(r, &texts[i], 2);
+    steps[0] = (lvlm_continuation){ texts[0].session, texts[0].tokens + 2, 7 };
+    steps[1] = (lvlm_continuation){ texts[1].session, &none, 1 };
+    assert_int_equal(lvlm_sessions_step(steps, 2, NULL), LVLM_EUSAGE);
+    for (size_t i = 0; i < 2; i++) expect_last_two(&texts[i]);
+    assert_int_equal(lvlm_sessions_step(steps, 1, NULL), 0);
+    expect_logits(r, &texts[0], 7);
+    for (size_t i = 0; i < 2; i++) forget(&texts[i]);
+}
+
+static void a_step_that_is_refused_changes_nothing(void **state)
+{
+    (void)state;
+    visit_all(LVLM_COMPUTE_F32, expect_unchanged);
+}
+
 /* ---- generated texts ------------------------------------------------------------- */
 
 /* Greedy, and drawn so that tokens repeat. */
@@ -252,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_of_one_text_equal_its_tokens_one_by_one),
         cmocka_unit_test(texts_are_the_same_beside_others),
+        cmocka_unit_test(a_step_that_is_refused_changes_nothing),
         cmocka_unit_test(tokens_are_the_same_with_lookup),
         cmocka_unit_test(texts_that_are_generated_together_are_the_same),
     };
