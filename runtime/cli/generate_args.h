@@ -25,8 +25,9 @@ typedef struct generate_args {
 const char *generate_stopped(const lvlm_generated *made);
 
 /* Answer the prompts of args->prompts, several at once, with `settings` where a line
- * does not have its own; into `out`, or NULL: stdout. None of its images may be one of
- * `outputs`. LVLM_EFORMAT names file and line, before any is answered. */
+ * does not have its own; into `out`, or NULL: stdout. None of `outputs` may be one of
+ * its images or of its videos' frames. LVLM_EFORMAT names file and line, before any is
+ * answered. */
 LVLM_MUST_CHECK int generate_prompts(lvlm_model *model, const lvlm_generation *settings,
                                      const generate_args *args,
                                      const prompting_how *how,

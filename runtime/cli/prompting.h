@@ -84,9 +84,13 @@ lvlm_prompt_options prompting_prompt_options(const prompting_args *args,
 lvlm_vision_options prompting_vision_options(const prompting_args *args,
                                              const prompting_how *how, bool opaque);
 
-/* May the outputs be written? Not over the model, the messages or the images. */
+/* May the outputs be written? Not over model, messages, images and videos. */
 LVLM_MUST_CHECK int prompting_spare(const prompting *p, const prompting_args *args,
                                     const lvlm_outputs *outputs, const char *model,
                                     lvlm_error *err);
+/* Not over the last two. */
+LVLM_MUST_CHECK int prompting_spare_pictures(const lvlm_prompt *prompt,
+                                             const lvlm_outputs *outputs,
+                                             lvlm_error *err);
 
 #endif

@@ -212,9 +212,7 @@ int prompt_lines_check(prompt_lines *lines, const lvlm_generation *settings,
     for (size_t i = 0; i < lines->file.n; i++) {
         prompt_line line;
         int rc = prompt_line_make(&line, lines, i, settings, err);
-        if (rc == 0)
-            rc = lvlm_outputs_spare(outputs, line.prompt.images, line.prompt.n_images,
-                                    err);
+        if (rc == 0) rc = prompting_spare_pictures(&line.prompt, outputs, err);
         n_pictures += line.prompt.n_images + line.prompt.n_videos;
         n_images += line.prompt.n_images > 0;
         prompt_line_free(&line);

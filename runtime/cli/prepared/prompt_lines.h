@@ -43,7 +43,7 @@ void prompt_lines_close(prompt_lines *lines);
 
 /* Make every prompt once, with its images, so that one that cannot be used is found
  * before any is answered: LVLM_EFORMAT, LVLM_EIO and LVLM_EUSAGE begin with file and
- * line. None of `outputs` may be one of its images. */
+ * line. None of `outputs` may be one of its images or of its videos' frames. */
 LVLM_MUST_CHECK int prompt_lines_check(prompt_lines *lines,
                                        const lvlm_generation *settings,
                                        const lvlm_outputs *outputs, lvlm_error *err);

@@ -185,16 +185,19 @@ static int spare_clip(const lvlm_clip *clip, const lvlm_outputs *outputs,
     return lvlm_outputs_spare_folder(outputs, clip->files[0], all, err);
 }
 
+int prompting_spare_pictures(const lvlm_prompt *prompt, const lvlm_outputs *outputs,
+                             lvlm_error *err)
+{
+    TRY(lvlm_outputs_spare(outputs, prompt->images, prompt->n_images, err));
+    for (size_t i = 0; i < prompt->n_videos; i++)
+        TRY(spare_clip(prompt->videos[i], outputs, err));
+    return 0;
+}
+
 int prompting_spare(const prompting *p, const prompting_args *args,
                     const lvlm_outputs *outputs, const char *model, lvlm_error *err)
 {
     const char *const files[] = { model, args->messages };
     TRY(lvlm_outputs_spare(outputs, files, 2, err));
-    for (size_t i = 0; i < p->prompt.n_images; i++) {
-        const char *const image = p->prompt.images[i];
-        TRY(lvlm_outputs_spare(outputs, &image, 1, err));
-    }
-    for (size_t i = 0; i < p->prompt.n_videos; i++)
-        TRY(spare_clip(p->prompt.videos[i], outputs, err));
-    return 0;
+    return prompting_spare_pictures(&p->prompt, outputs, err);
 }
