@@ -68,6 +68,7 @@ static int read_settings(lvlm_generation *g, const lvlm_model *model,
     s->seed = a->seed;
     if (a->max_new_tokens > 0) g->max_new_tokens = a->max_new_tokens;
     g->lookup = a->lookup;
+    g->chatml &= a->inputs != NULL || !a->prompting.raw;
     return lvlm_sampling_check(s, err);
 }
 
@@ -336,8 +337,8 @@ static prompting_how how_of(const lvlm_model *model, const generate_args *a)
 }
 
 /* Make tensors of the prompt, unless tensors are given. */
-static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *settings,
-                       const generate_args *a, lvlm_notes *notes, lvlm_error *err)
+static int read_prompt(prompting *p, const lvlm_model *model, const generate_args *a,
+                       lvlm_notes *notes, lvlm_error *err)
 {
     const prompting_how how = how_of(model, a);
     if (a->inputs != NULL) return 0;
@@ -346,7 +347,6 @@ static int read_prompt(prompting *p, const lvlm_model *model, lvlm_generation *s
             "--boxes needs an image to draw on");
     FAIL_IF(p->answered, err, LVLM_EFORMAT,
             "the last message is the assistant's: there is nothing to say");
-    settings->chatml &= !a->prompting.raw;
     return 0;
 }
 
@@ -361,28 +361,27 @@ static int open_model(lvlm_model **out, const char *path, const generate_args *a
 }
 
 /* Answer one prompt, or continue ready tensors. */
-static int answer_one(lvlm_model *model, lvlm_generation *settings,
+static int answer_one(lvlm_model *model, const lvlm_generation *settings,
                       const generate_args *args, const char *path,
                       const lvlm_outputs *outputs, lvlm_outfile *boxes,
                       lvlm_notes *notes, lvlm_error *err)
 {
     prompting p;
     memset(&p, 0, sizeof p);
-    int rc = read_prompt(&p, model, settings, args, notes, err);
+    int rc = read_prompt(&p, model, args, notes, err);
     if (rc == 0) rc = prompting_spare(&p, &args->prompting, outputs, path, err);
     if (rc == 0) rc = generate(model, settings, args, &p, boxes, notes, err);
     prompting_free(&p);
     return rc;
 }
 
-static int answer_many(lvlm_model *model, lvlm_generation *settings,
+static int answer_many(lvlm_model *model, const lvlm_generation *settings,
                        const generate_args *args, const char *path,
                        const lvlm_outputs *outputs, lvlm_outfile *out,
                        lvlm_notes *notes, lvlm_error *err)
 {
     const prompting_how how = how_of(model, args);
     const char *const files[] = { path, args->prompts };
-    settings->chatml &= !args->prompting.raw;
     TRY(lvlm_outputs_spare(outputs, files, 2, err));
     return generate_prompts(model, settings, args, &how, outputs, out, notes, err);
 }

@@ -84,6 +84,11 @@ lvlm_prompt_options prompting_prompt_options(const prompting_args *args,
 lvlm_vision_options prompting_vision_options(const prompting_args *args,
                                              const prompting_how *how, bool opaque);
 
+/* Note options that no prompt has a use for. `has_pictures`: an image or a video. */
+LVLM_MUST_CHECK int prompting_note_options(const prompting_args *args,
+                                           bool all_have_images, bool has_pictures,
+                                           lvlm_notes *notes, lvlm_error *err);
+
 /* May the outputs be written? Not over model, messages, images and videos. */
 LVLM_MUST_CHECK int prompting_spare(const prompting *p, const prompting_args *args,
                                     const lvlm_outputs *outputs, const char *model,

@@ -191,32 +191,19 @@ void prompt_line_free(prompt_line *line)
 
 /* ---- all of them ----------------------------------------------------------------- */
 
-/* Options that no prompt has a use for are noted. */
-static int note_options(const prompt_lines *lines, size_t n_pictures, size_t n_images,
-                        lvlm_error *err)
-{
-    const prompting_args *const a = lines->args;
-    if (a->date != NULL && n_images == lines->file.n)
-        TRY(lvlm_notes_add(lines->notes, err,
-                           "--date counts only without images: prompts with images "
-                           "have none"));
-    if ((a->resampling == NULL && !a->pad_to_square) || n_pictures > 0) return 0;
-    return lvlm_notes_add(lines->notes, err,
-                          "--resampling and --pad-to-square count only with images");
-}
-
 int prompt_lines_check(prompt_lines *lines, const lvlm_generation *settings,
                        const lvlm_outputs *outputs, lvlm_error *err)
 {
-    size_t n_pictures = 0, n_images = 0;
+    bool all_have_images = true, has_pictures = false;
     for (size_t i = 0; i < lines->file.n; i++) {
         prompt_line line;
         int rc = prompt_line_make(&line, lines, i, settings, err);
         if (rc == 0) rc = prompting_spare_pictures(&line.prompt, outputs, err);
-        n_pictures += line.prompt.n_images + line.prompt.n_videos;
-        n_images += line.prompt.n_images > 0;
+        all_have_images &= line.prompt.n_images > 0;
+        has_pictures |= line.prompt.n_images > 0 || line.prompt.n_videos > 0;
         prompt_line_free(&line);
         TRY(rc);
     }
-    return note_options(lines, n_pictures, n_images, err);
+    return prompting_note_options(lines->args, all_have_images, has_pictures,
+                                  lines->notes, err);
 }

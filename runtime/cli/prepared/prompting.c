@@ -138,6 +138,18 @@ static int make_inputs(prompting *p, const lvlm_manifest *manifest,
     return rc;
 }
 
+int prompting_note_options(const prompting_args *args, bool all_have_images,
+                           bool has_pictures, lvlm_notes *notes, lvlm_error *err)
+{
+    if (args->date != NULL && all_have_images)
+        TRY(lvlm_notes_add(notes, err,
+                           "--date counts only without images: prompts with images "
+                           "have none"));
+    if ((args->resampling == NULL && !args->pad_to_square) || has_pictures) return 0;
+    return lvlm_notes_add(notes, err,
+                          "--resampling and --pad-to-square count only with images");
+}
+
 int prompting_make(prompting *out, const lvlm_manifest *manifest,
                    const prompting_args *args, const prompting_how *how,
                    lvlm_notes *notes, lvlm_error *err)
@@ -155,14 +167,9 @@ int prompting_make(prompting *out, const lvlm_manifest *manifest,
                            "the %zu oldest messages are left out: the others fill the "
                            "model's max_window_size",
                            out->prompt.n_left_out));
-    if (args->date != NULL && out->prompt.n_images > 0)
-        TRY(lvlm_notes_add(notes, err,
-                           "--date counts only without images: prompts with "
-                           "images have none"));
-    const size_t n_pictures = out->prompt.n_images + out->prompt.n_videos;
-    if ((args->resampling != NULL || args->pad_to_square) && n_pictures == 0)
-        TRY(lvlm_notes_add(notes, err,
-                           "--resampling and --pad-to-square count only with images"));
+    const bool has_images = out->prompt.n_images > 0;
+    TRY(prompting_note_options(args, has_images, has_images || out->prompt.n_videos > 0,
+                               notes, err));
     return make_inputs(out, manifest, args, how, notes, err);
 }
 
