@@ -58,6 +58,14 @@ static cJSON *put_list(maker *m, cJSON *to, const char *key)
     return put(m, to, key, cJSON_CreateArray());
 }
 
+static void put_texts(maker *m, cJSON *to, const char *key, const char *const *texts,
+                      size_t n)
+{
+    cJSON *const list = put_list(m, to, key);
+    for (size_t i = 0; i < n; i++)
+        (void)put(m, list, NULL, cJSON_CreateString(texts[i]));
+}
+
 /* ---- the model ------------------------------------------------------------------ */
 
 static void put_dtypes(maker *m, cJSON *to)
@@ -156,9 +164,7 @@ static void put_projection(maker *m, cJSON *list, const lvlm_projection_state *p
     (void)put(m, to, "shape", lvlm_shape_json(&p->shape));
     put_flag(m, to, "bias", p->has_bias);
     put_text(m, to, "form", p->form);
-    cJSON *const sources = put_list(m, to, "sources");
-    for (size_t i = 0; i < p->n_sources; i++)
-        (void)put(m, sources, NULL, cJSON_CreateString(p->sources[i]));
+    put_texts(m, to, "sources", p->sources, p->n_sources);
     put_flag(m, to, "transposed", p->transposed);
     put_text(m, to, "values", v->look);
     if (v->look != NULL && strcmp(v->look, "constant") == 0 && isfinite(v->value))
@@ -193,16 +199,12 @@ static void put_check(maker *m, cJSON *checks, const lvlm_check *c)
     put_text(m, to, "check", lvlm_check_name(c->kind));
     put_text(m, to, "state", lvlm_check_state_name(c->state));
     put_sentence(m, to, c);
-    cJSON *const problems = put_list(m, to, "problems");
-    for (size_t i = 0; i < c->n_problems; i++)
-        (void)put(m, problems, NULL, cJSON_CreateString(c->problems[i]));
+    put_texts(m, to, "problems", c->problems, c->n_problems);
 }
 
 static void put_sentences(maker *m, cJSON *to, const char *key, const lvlm_notes *notes)
 {
-    cJSON *const list = put_list(m, to, key);
-    for (size_t i = 0; i < notes->n; i++)
-        (void)put(m, list, NULL, cJSON_CreateString(notes->at[i]));
+    put_texts(m, to, key, (const char *const *)notes->at, notes->n);
 }
 
 static void put_replay(maker *m, cJSON *to, const lvlm_replay *r)

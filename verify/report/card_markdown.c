@@ -4,6 +4,7 @@
  *   projections -> account -> history
  *
  * Everything from a file is escaped: it cannot become a link, a heading or a column. */
+#include <assert.h>
 #include <string.h>
 
 #include "formats/base/alloc.h"
@@ -11,7 +12,7 @@
 #include "formats/base/utf8.h"
 #include "verify/report/card.h"
 
-enum { SHOWN_BYTES = 4096 };
+enum { SHOWN_BYTES = 4096, MOST_COLUMNS = 9 };
 
 static void put_escaped(lvlm_strbuf *out, const char *text)
 {
@@ -65,11 +66,10 @@ static bool is_filled(const cJSON *list, const char *key)
 }
 
 /* Columns of a row. */
-static void put_cells(lvlm_strbuf *out, const cJSON *list, const cJSON *row,
-                      const char *const *keys, size_t n)
+static void put_cells(lvlm_strbuf *out, const cJSON *row, const char *const *keys,
+                      size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!is_filled(list, keys[i])) continue;
         lvlm_strbuf_puts(out, "| ");
         put_value(out, lvlm_json_get(row, keys[i]));
         lvlm_strbuf_puts(out, " ");
@@ -81,16 +81,19 @@ static void put_cells(lvlm_strbuf *out, const cJSON *list, const cJSON *row,
 static void put_table(lvlm_strbuf *out, const char *heading, const cJSON *list,
                       const char *const *keys, size_t n)
 {
+    const char *filled[MOST_COLUMNS];
     const cJSON *row;
+    size_t n_filled = 0;
     if (lvlm_json_count(list) == 0) return;
+    assert(n <= MOST_COLUMNS);
+    for (size_t i = 0; i < n; i++)
+        if (is_filled(list, keys[i])) filled[n_filled++] = keys[i];
     lvlm_strbuf_printf(out, "\n## %s\n\n", heading);
-    for (size_t i = 0; i < n; i++)
-        if (is_filled(list, keys[i])) lvlm_strbuf_printf(out, "| %s ", keys[i]);
+    for (size_t i = 0; i < n_filled; i++) lvlm_strbuf_printf(out, "| %s ", filled[i]);
     lvlm_strbuf_puts(out, "|\n");
-    for (size_t i = 0; i < n; i++)
-        if (is_filled(list, keys[i])) lvlm_strbuf_puts(out, "|---");
+    for (size_t i = 0; i < n_filled; i++) lvlm_strbuf_puts(out, "|---");
     lvlm_strbuf_puts(out, "|\n");
-    LVLM_JSON_ITEMS (row, list) put_cells(out, list, row, keys, n);
+    LVLM_JSON_ITEMS (row, list) put_cells(out, row, filled, n_filled);
 }
 
 static void put_sentences(lvlm_strbuf *out, const char *label, const cJSON *list)
