@@ -181,6 +181,32 @@ static void rows_that_are_left_out_are_counted(void **state)
     lvlm_replay_free(&r);
 }
 
+/* Only stages are recorded in part: rows beyond a weight are not looked for. */
+static void a_weight_has_no_rows(void **state)
+{
+    static const char *const name = "weights.model.embed_tokens.weight";
+    static int64_t beyond[40];
+    const lvlm_replay_options steps = { .threads = 2, .steps = true };
+    recorded rec;
+    lvlm_replay r;
+    convert(*state, "qwen2_vl-text");
+    recorded_open(&rec, LVLM_FIXTURES "/recorded/steps.safetensors");
+    for (size_t i = 0; i < 40; i++) beyond[i] = INT64_C(1) << 40;
+    rec.tensors[rec.n++] =
+        (lvlm_tensor){ .name = "rows.weights.model.embed_tokens.weight",
+                       .dtype = LVLM_I64,
+                       .shape = { 1, { 40 } },
+                       .data = (const unsigned char *)beyond,
+                       .n_bytes = sizeof beyond };
+    recorded_save(&rec, scratch_path(*state, "rows.safetensors"));
+    recorded_close(&rec);
+    must_replay(&r, scratch_path(*state, "model.lvlm"),
+                scratch_path(*state, "rows.safetensors"), &steps);
+    assert_int_equal(stage_of(&r, name)->verdict, LVLM_VERDICT_SHAPE);
+    assert_int_equal(r.n_failed, 1);
+    lvlm_replay_free(&r);
+}
+
 /* ---- vacuous -------------------------------------------------------------------- */
 
 static void set_zero(unsigned char *bytes, const lvlm_tensor *t)
@@ -277,6 +303,7 @@ int main(void)
         cmocka_unit_test(stages_that_the_recording_lacks_are_named_logits_first),
         cmocka_unit_test(nothing_is_said_of_a_whole_recording),
         cmocka_unit_test(rows_that_are_left_out_are_counted),
+        cmocka_unit_test(a_weight_has_no_rows),
         cmocka_unit_test(a_connector_of_zeros_that_agrees_with_itself_fails),
         cmocka_unit_test(rows_that_are_all_padding_fail),
         cmocka_unit_test(gradients_that_are_all_zero_fail),

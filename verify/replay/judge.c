@@ -61,6 +61,18 @@ void lvlm_judge(lvlm_replay_stage *stage, bool exact)
                                                    : LVLM_VERDICT_OK;
 }
 
+int lvlm_judge_computed(lvlm_replay_stage *stage, const lvlm_tensor *got,
+                        const lvlm_tensor *recorded, bool exact, lvlm_error *err)
+{
+    stage->got = got->shape;
+    stage->verdict = LVLM_VERDICT_SHAPE;
+    if (!lvlm_stages_fit(&got->shape, &recorded->shape, &stage->rows)) return 0;
+    TRY(lvlm_stage_compare(&stage->found, got, recorded, &stage->rows, stage->is_logits,
+                           err));
+    lvlm_judge(stage, exact);
+    return 0;
+}
+
 void lvlm_judge_wholes(lvlm_replay *r, size_t first, size_t end, double share)
 {
     double sum = 0, n = 0;

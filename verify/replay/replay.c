@@ -32,12 +32,8 @@ static int take(void *user, const lvlm_tensor *got, lvlm_error *err)
     session *const s = user;
     lvlm_replay_stage *const stage = lvlm_replay_find(s->replay, got->name);
     if (stage == NULL) return 0;
-    stage->got = got->shape;
-    stage->verdict = LVLM_VERDICT_SHAPE;
-    if (!lvlm_stages_fit(&got->shape, &stage->shape, &stage->rows)) return 0;
-    TRY(lvlm_stage_compare(&stage->found, got, stage->recorded, &stage->rows,
-                           stage->is_logits, err));
-    lvlm_judge(stage, s->replay->is_exact); /* a gradient again once all are there */
+    TRY(lvlm_judge_computed(stage, got, stage->recorded, s->replay->is_exact, err));
+    /* a gradient is judged again once all are there */
     if (stage->verdict != LVLM_VERDICT_OUT || stage->band_given) return 0;
     return lvlm_stage_list_add(&s->kept, got, err);
 }

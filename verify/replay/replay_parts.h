@@ -79,6 +79,13 @@ double lvlm_judged_error(const lvlm_replay_stage *stage, const lvlm_stage_error 
  * are in double. */
 void lvlm_judge(lvlm_replay_stage *stage, bool exact);
 
+/* Compare what was computed of a stage with `recorded`, its recorded tensor or what was
+ * made of it, and judge it. Another shape is a verdict; fails without memory only. */
+LVLM_MUST_CHECK int lvlm_judge_computed(lvlm_replay_stage *stage,
+                                        const lvlm_tensor *got,
+                                        const lvlm_tensor *recorded, bool exact,
+                                        lvlm_error *err);
+
 /* Judge the gradients, or changes of weights, which are stages [first, end), relative
  * to the scale of all of them: the relative error of one that is only rounding means
  * nothing, so its norm counts as at least `share` of the average of its size

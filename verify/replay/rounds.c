@@ -34,15 +34,14 @@ typedef struct text {
     bool *held;            /* (vocab) tokens of the text; owned */
 } text;
 
-/* The block of "cache.3.keys", whose part is then "keys"; SIZE_MAX: it is not such a
- * name. */
-static size_t block_of(const char *name, const char **part)
+/* The block of "cache.3.keys" or "cache.3.values"; SIZE_MAX: it is not such a name. */
+static size_t block_of(const char *name, bool *keys)
 {
     char again[NAME_BYTES], *end;
     const size_t block = strtoull(name + strlen(LVLM_RECORDED_CACHE), &end, 10);
-    const bool keys = strcmp(end, ".keys") == 0;
-    *part = keys ? "keys" : "values";
-    (void)snprintf(again, sizeof again, LVLM_RECORDED_CACHE "%zu.%s", block, *part);
+    *keys = strcmp(end, ".keys") == 0;
+    (void)snprintf(again, sizeof again, LVLM_RECORDED_CACHE "%zu.%s", block,
+                   *keys ? "keys" : "values");
     return strcmp(again, name) == 0 ? block : SIZE_MAX;
 }
 
@@ -50,8 +49,8 @@ static int by_block(const void *a, const void *b)
 {
     const char *const x = ((const lvlm_replay_stage *)a)->name;
     const char *const y = ((const lvlm_replay_stage *)b)->name;
-    const char *x_part, *y_part;
-    const size_t i = block_of(x, &x_part), k = block_of(y, &y_part);
+    bool keys;
+    const size_t i = block_of(x, &keys), k = block_of(y, &keys);
     if (i != k) return i < k ? -1 : 1;
     return strcmp(x, y);
 }
@@ -119,16 +118,14 @@ static int compute_round(text *t, size_t round, int64_t *chosen, bool *recorded,
     lvlm_replay_stage *const stage = lvlm_replay_find(t->replay, name_of(name, round));
     *recorded = false;
     if (stage != NULL) {
-        stage->got = logits.shape;
-        stage->verdict = LVLM_VERDICT_SHAPE;
-        if ((*recorded = lvlm_shape_equal(&logits.shape, &stage->shape))) {
-            TRY(lvlm_stage_compare(&stage->found, &logits, stage->recorded,
-                                   &stage->rows, true, err));
-            lvlm_judge(stage, t->replay->is_exact);
-            lvlm_convert_values(t->theirs, LVLM_F64, stage->recorded->data,
-                                stage->recorded->dtype, t->vocab);
-            penalise(t, t->theirs);
-        }
+        TRY(lvlm_judge_computed(stage, &logits, stage->recorded, t->replay->is_exact,
+                                err));
+        *recorded = lvlm_shape_equal(&logits.shape, &stage->shape);
+    }
+    if (*recorded) {
+        lvlm_convert_values(t->theirs, LVLM_F64, stage->recorded->data,
+                            stage->recorded->dtype, t->vocab);
+        penalise(t, t->theirs);
     }
     lvlm_convert_values(t->ours, LVLM_F64, logits.data, logits.dtype, t->vocab);
     penalise(t, t->ours);
@@ -172,18 +169,13 @@ static int compare_cache(const text *t, lvlm_error *err)
     for (size_t i = 0; i < r->n_stages; i++) {
         lvlm_replay_stage *const stage = &r->stages[i];
         lvlm_tensor keys, values;
-        const char *part;
+        bool keeps_keys;
         if (!lvlm_starts_with(stage->name, LVLM_RECORDED_CACHE) ||
             !lvlm_session_cached(t->session, &keys, &values,
-                                 block_of(stage->name, &part)))
+                                 block_of(stage->name, &keeps_keys)))
             continue;
-        const lvlm_tensor *const got = strcmp(part, "keys") == 0 ? &keys : &values;
-        stage->got = got->shape;
-        stage->verdict = LVLM_VERDICT_SHAPE;
-        if (!lvlm_stages_fit(&got->shape, &stage->shape, &stage->rows)) continue;
-        TRY(lvlm_stage_compare(&stage->found, got, stage->recorded, &stage->rows, false,
-                               err));
-        lvlm_judge(stage, r->is_exact);
+        TRY(lvlm_judge_computed(stage, keeps_keys ? &keys : &values, stage->recorded,
+                                r->is_exact, err));
     }
     return 0;
 }

@@ -62,14 +62,8 @@ static int compare(lvlm_replay *r, const lvlm_tensor *got, const lvlm_tensor *re
 {
     lvlm_replay_stage *const stage = lvlm_replay_find(r, got->name);
     if (stage == NULL) return 0;
-    stage->got = got->shape;
-    stage->verdict = LVLM_VERDICT_SHAPE;
-    if (!lvlm_shape_equal(&got->shape, &stage->shape)) return 0;
-    TRY(lvlm_stage_compare(&stage->found, got,
-                           recorded != NULL ? recorded : stage->recorded, &stage->rows,
-                           false, err));
-    lvlm_judge(stage, r->is_exact);
-    return 0;
+    return lvlm_judge_computed(
+        stage, got, recorded != NULL ? recorded : stage->recorded, r->is_exact, err);
 }
 
 static int compare_figure(lvlm_replay *r, size_t step, const char *figure, double value,
