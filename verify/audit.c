@@ -129,6 +129,23 @@ static int check_projections(lvlm_audit *a, lvlm_error *err)
 
 /* ---- recordings ----------------------------------------------------------------- */
 
+/* The digests were compared a moment ago, and are again only if one differs. What a
+ * replay reads must then be the same file, as it was. */
+static int replay(lvlm_replay *out, const lvlm_audit *a, const char *golden,
+                  const lvlm_replay_options *options, lvlm_error *err)
+{
+    const char *const root = lvlm_checkpoint_meta(a->checkpoint, "root");
+    lvlm_replay_options once = *options;
+    once.checked = a->checks[0].state == LVLM_CHECK_PASSED;
+    TRY(lvlm_replay_run(out, a->model, golden, &once, err));
+    int rc = lvlm_checkpoint_unchanged(a->checkpoint, err);
+    if (rc == 0 && strcmp(out->model_root, root) != 0)
+        rc = lvlm_fail(err, LVLM_EIO, "%s: was replaced while it was in use; try again",
+                       a->model);
+    if (rc < 0) lvlm_replay_free(out);
+    return rc;
+}
+
 static void check_parity(lvlm_audit *a, const char *golden,
                          const lvlm_replay_options *options)
 {
@@ -136,7 +153,7 @@ static void check_parity(lvlm_audit *a, const char *golden,
     lvlm_check *const check = begin(&c, a, LVLM_CHECK_REPLAY);
     lvlm_replay *const r = &check->replay;
     check->golden = golden;
-    if (lvlm_replay_run(r, a->model, golden, options, &check->error) < 0) {
+    if (replay(r, a, golden, options, &check->error) < 0) {
         check->state =
             check->error.code == LVLM_ECHECK ? LVLM_CHECK_FAILED : LVLM_CHECK_ERROR;
         return;
