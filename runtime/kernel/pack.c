@@ -44,7 +44,7 @@ static const float *floats_at(const lvlm_matrix *m, size_t at)
     return m->dtype == LVLM_F32 ? (const float *)m->data + at : NULL;
 }
 
-/* Terms that values of m are rounded to in form floats; LVLM_MOST_TERMS: they are not. */
+/* Terms that m is rounded to in form floats; LVLM_MOST_TERMS: it is not. */
 static unsigned rounding(const lvlm_matrix *m, lvlm_form form)
 {
     const bool fits = lvlm_terms_of(m->dtype, LVLM_MOST_TERMS) <= form.levels;
