@@ -20,6 +20,9 @@ static const lvlm_noise noise = { .step = 11, .texts = 3, .images = 2 };
 static size_t n_recorded;
 
 #define LOSS_BAND 1e-12 /* relative; observed 2.2e-16 */
+/* In f32; equal, or with OpenBLAS, whose sums depend on how many images a frozen tower
+ * takes at once, 3e-8 apart. */
+#define FROZEN_BAND 1e-6
 
 static bool last_norm_only(void *user, const lvlm_manifest *manifest,
                            const lvlm_target *target)
@@ -199,7 +202,9 @@ static void check_frozen(const char *native, const fixture *f,
         fail_msg("%s: %s", f->name, err.text);
     set_rates(all, 0.3);
     set_rates(frozen, 0.3);
-    assert_true(trained_loss(all, golden) == trained_loss(frozen, golden));
+    const double error =
+        fabs(trained_loss(frozen, golden) / trained_loss(all, golden) - 1);
+    if (!(error <= FROZEN_BAND)) fail_msg("%s: loss off by %.2e", f->name, error);
     lvlm_model_free(all);
     lvlm_model_free(frozen);
 }
