@@ -34,6 +34,7 @@ AMX_TARGET static void begin(void)
 AMX_TARGET static void end(void)
 {
     _tile_release();
+    lvlm_end_avx512();
 }
 
 /* Operands are in memory by now: the compiler does not know that tiles read it. */
@@ -44,7 +45,8 @@ AMX_TARGET static void multiply(float *sums, const lvlm_block *b)
     __asm__ volatile("" ::: "memory");
 }
 
-const lvlm_kernel lvlm_amx_terms = { multiply,         AMX_ROWS, AMX_PANELS,
-                                     lvlm_turn_avx512, begin,    end };
+const lvlm_kernel lvlm_amx_terms = {
+    multiply, AMX_ROWS, AMX_PANELS, lvlm_turn_avx512, lvlm_pour_avx512, begin, end,
+};
 
 #endif

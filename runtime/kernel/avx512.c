@@ -10,7 +10,7 @@
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 #define INLINE static inline __attribute__((always_inline)) TARGET
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 
 enum { ROWS = 16, PANELS = 3, HALF = 8, COLUMNS = PANELS * LVLM_PANEL };
 
@@ -157,8 +157,8 @@ TARGET static void floats(float *sums, const lvlm_block *b)
 /* ---- turning --------------------------------------------------------------------- */
 
 /* Four rows a..d of 16 values become, in each quarter q, columns 4q .. 4q + 3 of the
- * four rows; then quarters of four such groups are exchanged. */
-TARGET void lvlm_turn_avx512(float *to, const float *from, size_t line)
+ * four rows; then quarters of four such groups are exchanged.  y (LVLM_PANEL) */
+INLINE void turn(__m512 *y, const float *from, size_t line)
 {
     __m512 x[4][4]; /* group of rows, column within a quarter */
     UNROLL for (size_t g = 0; g < 4; g++)
@@ -182,20 +182,42 @@ TARGET void lvlm_turn_avx512(float *to, const float *from, size_t line)
         const __m512 low_odd = _mm512_shuffle_f32x4(x[0][c], x[1][c], 0xdd);
         const __m512 high = _mm512_shuffle_f32x4(x[2][c], x[3][c], 0x88);
         const __m512 high_odd = _mm512_shuffle_f32x4(x[2][c], x[3][c], 0xdd);
-        float *const column = to + c * LVLM_PANEL;
-        _mm512_storeu_ps(column, _mm512_shuffle_f32x4(low, high, 0x88));
-        _mm512_storeu_ps(column + 4 * LVLM_PANEL,
-                         _mm512_shuffle_f32x4(low_odd, high_odd, 0x88));
-        _mm512_storeu_ps(column + 8 * LVLM_PANEL,
-                         _mm512_shuffle_f32x4(low, high, 0xdd));
-        _mm512_storeu_ps(column + 12 * LVLM_PANEL,
-                         _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd));
+        y[c] = _mm512_shuffle_f32x4(low, high, 0x88);
+        y[c + 4] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
+        y[c + 8] = _mm512_shuffle_f32x4(low, high, 0xdd);
+        y[c + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd);
     }
 }
 
-const lvlm_kernel lvlm_avx512_terms = { terms, ROWS, PANELS, lvlm_turn_avx512,
-                                        NULL,  NULL };
-const lvlm_kernel lvlm_avx512_floats = { floats,           ROWS, PANELS,
-                                         lvlm_turn_avx512, NULL, NULL };
+TARGET void lvlm_turn_avx512(float *to, const float *from, size_t line)
+{
+    __m512 y[LVLM_PANEL];
+    turn(y, from, line);
+    UNROLL for (size_t c = 0; c < LVLM_PANEL; c++)
+        _mm512_storeu_ps(to + c * LVLM_PANEL, y[c]);
+}
+
+TARGET void lvlm_pour_avx512(float *to, size_t ld, const float *from, size_t line,
+                             float scale, const float *bias)
+{
+    const __m512 factor = _mm512_set1_ps(scale);
+    const __m512 b = bias != NULL ? _mm512_loadu_ps(bias) : _mm512_setzero_ps();
+    __m512 y[LVLM_PANEL];
+    turn(y, from, line);
+    UNROLL for (size_t c = 0; c < LVLM_PANEL; c++)
+        _mm512_stream_ps(to + c * ld, _mm512_add_ps(_mm512_mul_ps(factor, y[c]), b));
+}
+
+void lvlm_end_avx512(void)
+{
+    _mm_sfence();
+}
+
+const lvlm_kernel lvlm_avx512_terms = {
+    terms, ROWS, PANELS, lvlm_turn_avx512, lvlm_pour_avx512, NULL, lvlm_end_avx512,
+};
+const lvlm_kernel lvlm_avx512_floats = {
+    floats, ROWS, PANELS, lvlm_turn_avx512, lvlm_pour_avx512, NULL, lvlm_end_avx512,
+};
 
 #endif

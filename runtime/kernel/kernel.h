@@ -82,12 +82,19 @@ typedef void lvlm_multiply(float *sums, const lvlm_block *block);
 /* to[c][r] = from[r * line + c], LVLM_PANEL each way. */
 typedef void lvlm_turn(float *to, const float *from, size_t line);
 
+/* to[c * ld + r] = scale * from[r * line + c] + bias[r], the same, to memory past the
+ * caches: to and ld are multiples of LVLM_PANEL floats; bias (LVLM_PANEL) or NULL.
+ * Other threads see it once this one has called the kernel's `end`. */
+typedef void lvlm_pour(float *to, size_t ld, const float *from, size_t line,
+                       float scale, const float *bias);
+
 typedef struct lvlm_kernel {
     lvlm_multiply *multiply;
     size_t rows, panels; /* of a block, at most */
     lvlm_turn *turn;
+    lvlm_pour *pour;
     void (*begin)(void); /* what a thread does before its first block, or NULL */
-    void (*end)(void);   /* and after its last */
+    void (*end)(void);   /* and after its last; or NULL */
 } lvlm_kernel;
 
 /* How a processor multiplies. */
@@ -116,6 +123,8 @@ extern const lvlm_unit *const lvlm_units[];
 extern const lvlm_kernel lvlm_plain_terms, lvlm_plain_floats;
 extern const lvlm_kernel lvlm_avx512_terms, lvlm_avx512_floats, lvlm_amx_terms;
 lvlm_turn lvlm_turn_avx512;
+lvlm_pour lvlm_pour_avx512;
+void lvlm_end_avx512(void);
 
 /* Does the processor have them, and the system permit them? */
 bool lvlm_has_avx512_bf16(void);

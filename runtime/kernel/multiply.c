@@ -35,6 +35,7 @@ typedef struct stretch {
     const lvlm_product *p;
     const lvlm_kernel *kernel;
     lvlm_form form;
+    bool pours; /* outputs go past the caches */
     size_t first, n, k, len;
     lvlm_left left[GROUPS];   /* of kernel->rows each, or */
     lvlm_right right[GROUPS]; /* of kernel->panels */
@@ -163,17 +164,14 @@ static void multiply(const stretch *s, float *sums, lvlm_block b, size_t n, size
 }
 
 /* The sums of rows [r, r + n) of the other operand and group g are complete. */
-static void take(const stretch *s, float *sums, size_t r, size_t n, size_t g)
+static void take(const stretch *s, const float *sums, size_t r, size_t n, size_t g)
 {
     const lvlm_product *const p = s->p;
     const size_t at = s->first + g * once_rows(s), some = group_rows(s, g);
-    const size_t line = right_rows(s);
+    lvlm_sums complete = { sums, right_rows(s), r, at, n, some };
     if (p->packs_left)
-        lvlm_output_take(&p->out, sums, line, at, r, some, n, s->k == 0,
-                         s->kernel->turn);
-    else
-        lvlm_output_take(&p->out, sums, line, r, at, n, some, s->k == 0,
-                         s->kernel->turn);
+        complete.m = at, complete.n = r, complete.rows = some, complete.columns = n;
+    lvlm_output_take(&p->out, &complete, s->k == 0, s->pours, s->kernel);
 }
 
 /* Prefetch where they go. */
@@ -214,7 +212,7 @@ static void run_rows(const stretch *s, const area *a, lvlm_block b, const worker
     for (size_t j = 0; j < n; j++) {
         const size_t g = own->group + j;
         fetch(s, *next, part * n + j, parts * n);
-        if (is_last) fetch_output(s, a->first, a->n, g);
+        if (is_last && !s->pours) fetch_output(s, a->first, a->n, g);
         multiply(s, sums, b, a->n, g, i);
         if (is_last) take(s, sums, a->first, a->n, g);
         if (!is_one) sums += block_values(s);
@@ -374,6 +372,7 @@ void lvlm_product_run(const lvlm_product *p, const lvlm_unit *unit, void *scratc
 {
     stretch s = stretch_of(p, unit, scratch);
     s.own = s.memory + lvlm_pack_bytes(ONCE, lvlm_steps_of(p->stretch), largest);
+    s.pours = p->K <= p->stretch && lvlm_output_pours(&p->out, p->M, p->N);
     run_all(&s, n_threads);
 }
 

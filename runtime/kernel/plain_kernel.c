@@ -71,5 +71,17 @@ static void turn(float *to, const float *from, size_t line)
             to[c * LVLM_PANEL + r] = from[r * line + c];
 }
 
-const lvlm_kernel lvlm_plain_terms = { terms, LVLM_MOST_ROWS, 2, turn, NULL, NULL };
-const lvlm_kernel lvlm_plain_floats = { floats, LVLM_MOST_ROWS, 2, turn, NULL, NULL };
+static void pour(float *to, size_t ld, const float *from, size_t line, float scale,
+                 const float *bias)
+{
+    for (size_t c = 0; c < LVLM_PANEL; c++)
+        for (size_t r = 0; r < LVLM_PANEL; r++)
+            to[c * ld + r] =
+                scale * from[r * line + c] + (bias != NULL ? bias[r] : 0.0f);
+}
+
+const lvlm_kernel lvlm_plain_terms = {
+    terms, LVLM_MOST_ROWS, 2, turn, pour, NULL, NULL
+};
+const lvlm_kernel lvlm_plain_floats = { floats, LVLM_MOST_ROWS, 2,   turn,
+                                        pour,   NULL,           NULL };

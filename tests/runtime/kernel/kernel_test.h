@@ -46,8 +46,16 @@ static void plain_turn(float *to, const float *from, size_t line)
     lvlm_plain_terms.turn(to, from, line);
 }
 
-static const lvlm_kernel tiles_in_c = { multiply_tiles, AMX_ROWS,   AMX_PANELS,
-                                        plain_turn,     take_tiles, give_tiles_back };
+static void plain_pour(float *to, size_t ld, const float *from, size_t line,
+                       float scale, const float *bias)
+{
+    lvlm_plain_terms.pour(to, ld, from, line, scale, bias);
+}
+
+static const lvlm_kernel tiles_in_c = {
+    multiply_tiles, AMX_ROWS,   AMX_PANELS,      plain_turn,
+    plain_pour,     take_tiles, give_tiles_back,
+};
 
 /* ---- units ----------------------------------------------------------------------- */
 

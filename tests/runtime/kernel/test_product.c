@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "runtime/kernel/output.h"
 #include "tests/support/gradcheck.h"
 
 /* M, N, K: one, few, odd sizes and tails, several groups, pieces and stretches. */
@@ -194,6 +195,37 @@ static void outputs_are_added_scaled_turned_and_biased(void **state)
     with_units(check_outputs);
 }
 
+/* Those that are so large that they are written past the caches are, bit for bit, those
+ * that are not, because they are not aligned; also where squares are not whole. */
+static void check_large(const lvlm_unit *unit)
+{
+    enum { M = 1032, N = 310, K = 40, LD = 1040 };
+    problem p = { .M = M, .N = N, .K = K, .levels = 1 };
+    float *const bias = test_calloc(M, sizeof *bias);
+    float *const some = test_calloc(N * LD + 1, sizeof *some);
+    void *large = NULL;
+    assert_int_equal(posix_memalign(&large, 64, N * LD * sizeof(float)), 0);
+    memset(large, 0, N * LD * sizeof(float));
+    for (size_t m = 0; m < M; m++) bias[m] = (float)m / 7;
+    p.left = make(M, K, LVLM_BF16, false, 1, 1);
+    p.right = make(N, K, LVLM_F32, false, 1, 2);
+    lvlm_output out = { large, LD, true, false, bias, 0.7f };
+    assert_true(lvlm_output_pours(&out, M, N));
+    run(&p, unit, out, false, 3);
+    out.data = some + ((uintptr_t)some % 64 == 0);
+    assert_false(lvlm_output_pours(&out, M, N));
+    run(&p, unit, out, false, 3);
+    assert_memory_equal(large, out.data, N * LD * sizeof(float));
+    release(&p.left), release(&p.right);
+    test_free(bias), test_free(some), free(large);
+}
+
+static void large_outputs_are_those_of_small_ones(void **state)
+{
+    (void)state;
+    with_units(check_large);
+}
+
 static void check_threads(const lvlm_unit *unit)
 {
     enum { M = 420, N = 60, K = 700 };
@@ -332,6 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_those_of_double),
         cmocka_unit_test(outputs_are_added_scaled_turned_and_biased),
+        cmocka_unit_test(large_outputs_are_those_of_small_ones),
         cmocka_unit_test(bits_do_not_depend_on_threads),
         cmocka_unit_test(there_is_work_for_many_threads),
         cmocka_unit_test(float32_is_as_accurate_as_sgemm),
