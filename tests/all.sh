@@ -8,14 +8,16 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 # One stage per line: minutes on two idle cores, compiler, folder, preset, arguments for
-# ctest. The release build is the one to install and show, so it is the last native one.
+# ctest. Everything is tested once by each compiler, and once with the sanitizers; where
+# a stage would only repeat that, it has the tests in which its build can differ. The
+# release build is the one to install and show, so it is the last native one.
 stages="
 2 gcc   build/dev       dev
-2 clang build/dev-clang dev     -LE lint|install|planted
+2 clang build/dev-clang dev     -L unit|replay|grad
 3 clang build/asan      asan    -LE lint|install|planted
-4 gcc   build/asan-gcc  asan    -LE lint|install|planted
+3 gcc   build/asan-gcc  asan    -L unit|fault
 1 clang build/fuzz      fuzz
-1 gcc   build/unprepared unprepared -L unit|replay|install
+1 gcc   build/unprepared unprepared -L unit|install
 2 gcc   build           release -LE lint|planted
 8 aarch64-linux-gnu-gcc build/arm64 arm64 -LE lint|install|fault|planted
 "
