@@ -232,31 +232,44 @@ static void gradients_judge_where_no_stage_is_recorded(void **state)
     scratch_remove(&s);
 }
 
+static void report_text(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    lvlm_report_text(out, r, 1000);
+}
+
+/* With the mistake that explains it, or what shows where none does. */
 static void every_report_says_it(void **state)
 {
-    void (*const reports[])(lvlm_strbuf * out,
-                            const lvlm_replay *r) = { lvlm_report_html,
-                                                      lvlm_report_junit };
-    scratch s;
-    lvlm_replay r;
+    static void (*const reports[])(lvlm_strbuf * out, const lvlm_replay *r) = {
+        report_text, lvlm_report_html, lvlm_report_junit, lvlm_report_github
+    };
+    static const plant said[] = {
+        { Q2, sum_of_losses, .gradient = "grad.model.norm.weight",
+          .says = "with the loss times 29" },
+        { Q2, add_vector, .gradient = LAYER "mlp.up_proj.weight",
+          .says = "the error is the same vector in every row" },
+    };
     (void)state;
-    scratch_make(&s);
-    convert(&s, Q2);
-    replay(&r, &s, Q2, sum_of_losses, NULL, &in_full);
-    for (size_t i = 0; i <= sizeof reports / sizeof *reports; i++) {
-        lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 20);
-        if (i < sizeof reports / sizeof *reports)
-            reports[i](&text, &r);
-        else
-            lvlm_report_text(&text, &r, 1000);
-        assert_false(text.failed);
-        assert_non_null(strstr(text.text, "first gradient with an error of its own: "
-                                          "grad.model.norm.weight"));
-        assert_non_null(strstr(text.text, "with the loss times 29"));
-        lvlm_strbuf_free(&text);
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        scratch s;
+        lvlm_replay r;
+        char first[256];
+        (void)snprintf(first, sizeof first,
+                       "first gradient with an error of its own: %s", said[i].gradient);
+        scratch_make(&s);
+        convert(&s, said[i].fixture);
+        replay(&r, &s, said[i].fixture, said[i].change, NULL, &in_full);
+        for (size_t k = 0; k < sizeof reports / sizeof *reports; k++) {
+            lvlm_strbuf text = LVLM_STRBUF_INIT(1 << 20);
+            reports[k](&text, &r);
+            assert_false(text.failed);
+            assert_non_null(strstr(text.text, first));
+            assert_non_null(strstr(text.text, said[i].says));
+            lvlm_strbuf_free(&text);
+        }
+        lvlm_replay_free(&r);
+        scratch_remove(&s);
     }
-    lvlm_replay_free(&r);
-    scratch_remove(&s);
 }
 
 /* Nothing is tried where only the first gradient is to be found. */

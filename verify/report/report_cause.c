@@ -176,16 +176,21 @@ static const char *tensor(char text[LVLM_CAUSE_TEXT], const lvlm_cause_tensor *t
     return text;
 }
 
+bool lvlm_report_is_explained(const lvlm_replay *r)
+{
+    return r->why != NULL && r->why->n_candidates > 0 && r->why->candidates[0].agrees;
+}
+
 void lvlm_report_mistake(lvlm_strbuf *out, const lvlm_replay *r)
 {
-    const lvlm_cause *const c = r->why;
-    if (c == NULL || c->n_candidates == 0 || !c->candidates[0].agrees) return;
-    if (c->stage != r->first_bad) {
+    const bool other = r->cause != NULL && r->cause != r->first_bad;
+    if (other) {
         lvlm_strbuf_puts(out, "; first with an error of its own: ");
-        put_name(out, c->stage->name);
+        put_name(out, r->cause->name);
     }
-    lvlm_strbuf_printf(out, "%s %s", c->stage != r->first_bad ? ":" : ";",
-                       c->candidates[0].sentence);
+    if (lvlm_report_is_explained(r))
+        lvlm_strbuf_printf(out, "%s %s", other ? ":" : ";",
+                           r->why->candidates[0].sentence);
 }
 
 const char *lvlm_report_cause(char text[LVLM_CAUSE_TEXT], const char **kind,

@@ -45,6 +45,23 @@ void lvlm_report_github_line(lvlm_strbuf *out, bool error, const char *title,
     lvlm_strbuf_puts(out, "\n");
 }
 
+/* Whose error it is, and the mistake that explains it; where none does, what shows. */
+static void put_cause(lvlm_strbuf *out, const lvlm_replay *r)
+{
+    const bool named = lvlm_report_is_explained(r);
+    lvlm_strbuf whose = LVLM_STRBUF_INIT(LVLM_MAX_REPORT);
+    char text[LVLM_CAUSE_TEXT];
+    const char *kind, *sentence;
+    lvlm_report_whose(&whose, r);
+    out->failed = out->failed || whose.failed;
+    if (whose.length > 0) lvlm_strbuf_printf(out, "; %s", whose.text);
+    lvlm_strbuf_free(&whose);
+    for (size_t i = 0; (sentence = lvlm_report_cause(text, &kind, r, i)) != NULL; i++)
+        if (strcmp(kind, "cause") == 0 ||
+            (!named && (strcmp(kind, "sign") == 0 || strcmp(kind, "weights") == 0)))
+            lvlm_strbuf_printf(out, "; %s", sentence);
+}
+
 /* The first stage that fails, by how much, and what explains it or may be the cause. */
 static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
 {
@@ -56,7 +73,7 @@ static void put_failure(lvlm_strbuf *out, const lvlm_replay *r)
                        lvlm_verdict_name(r->first_bad->verdict));
     lvlm_strbuf_printf(&message, "first stage that is wrong: %s: ", r->first_bad->name);
     lvlm_report_reason(&message, r->first_bad);
-    lvlm_report_mistake(&message, r);
+    put_cause(&message, r);
     for (size_t i = 0; i < n; i++) lvlm_strbuf_printf(&message, "; %s", sentences[i]);
     out->failed = out->failed || title.failed || message.failed;
     if (!out->failed)

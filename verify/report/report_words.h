@@ -66,9 +66,11 @@ void lvlm_report_from(lvlm_strbuf *out, const lvlm_replay_stage *stage);
 enum { LVLM_CAUSE_TEXT = 1024 };
 const char *lvlm_report_cause(char text[LVLM_CAUSE_TEXT], const char **kind,
                               const lvlm_replay *replay, size_t i);
+/* Does a known mistake explain the failure? */
+bool lvlm_report_is_explained(const lvlm_replay *replay);
 /* Append "; with rope_theta 10000 instead of 1000000 this stage agrees ...", the known
- * mistake that explains the failure best, if one does; of another stage than the first
- * that fails its name is before it. */
+ * mistake that explains the failure best, if one does; before it the name of the stage
+ * at fault, if that is another than the first that fails. */
 void lvlm_report_mistake(lvlm_strbuf *out, const lvlm_replay *replay);
 /* Which stage is at fault, and which follow: a sentence without markup; nothing if
  * nothing fails. */
