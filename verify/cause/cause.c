@@ -225,6 +225,7 @@ static int find(cause_session *s, lvlm_error *err)
     TRY(cause_find_weights(s, err));
     TRY(variant_make(&s->changed, s->manifest, err));
     TRY(cause_search(s, err));
+    if (!cause_is_found(s)) TRY(cause_find_pair(s, err));
     if (cause_is_found(s)) return 0;
     TRY(cause_find_number(s, err));
     return cause_find_heads(s, err);

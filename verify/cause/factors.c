@@ -62,7 +62,7 @@ static bool fits(const struct value_row *row, const lvlm_target *t)
 static int apply(cause_session *s, const struct value_row *row, const lvlm_target *t,
                  double by, lvlm_error *err)
 {
-    double *const x = variant_values(&s->changed, t);
+    double *const x = variant_rounded(&s->changed, t);
     const size_t n = (size_t)lvlm_tensor_numel(t->here.tensor);
     if (x == NULL) return lvlm_fail_memory(err);
     for (size_t i = 0; i < n; i++) x[i] = row->change(x[i], by);

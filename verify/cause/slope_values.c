@@ -114,7 +114,7 @@ static int undo(slopes *l, const group *g, const change *c, lvlm_error *err)
             TRY(cause_undo_order(&l->s, &c->order, t, err));
             continue;
         }
-        double *const x = variant_values(v, t);
+        double *const x = variant_rounded(v, t);
         if (x == NULL) return lvlm_fail_memory(err);
         for (uint64_t k = 0; k < lvlm_tensor_numel(t->here.tensor); k++)
             x[k] *= g->factors[i];

@@ -1,7 +1,6 @@
 /* trial.c - the stage computed with a variant of the model; see trial.h. */
 #include "verify/cause/trial.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -145,20 +144,11 @@ static int keep(cause_session *s, const lvlm_cause_candidate *c, const char *wit
     return 0;
 }
 
-/* Values that were changed and stored again lost their last bits: is no more left of
+/* Numbers that were altered and stored again lost their last bits: is no more left of
  * the error than that, and was there much more? */
 static bool is_rounding(const cause_session *s, double error)
 {
-    double epsilon = 0;
-    for (size_t i = 0; i < s->changed.n_made; i++) {
-        const lvlm_dtype dtype = s->changed.stored[i];
-        const double of = dtype == LVLM_F64    ? DBL_EPSILON
-                          : dtype == LVLM_F32  ? FLT_EPSILON
-                          : dtype == LVLM_BF16 ? 0x1p-7
-                                               : 0x1p-10;
-        epsilon = fmax(epsilon, of);
-    }
-    return error <= 4 * epsilon && error * 64 < s->stage->share.own;
+    return error <= 4 * s->changed.epsilon && error * 64 < s->stage->share.own;
 }
 
 /* "agrees to 4e-16, and 2 others do too" */

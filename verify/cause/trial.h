@@ -173,6 +173,9 @@ LVLM_MUST_CHECK int cause_find_signs(cause_session *s, lvlm_error *err);
 /* sign_heads.c: a sentence if one head, or one row of the output map, is wrong; takes
  * some passes of the stage. */
 LVLM_MUST_CHECK int cause_find_heads(cause_session *s, lvlm_error *err);
+/* row_pairs.c: try two rows of a map exchanged, those of the channels with the largest
+ * errors. */
+LVLM_MUST_CHECK int cause_find_pair(cause_session *s, lvlm_error *err);
 /* sign_numbers.c: the same of one number in the row of one wrong channel. */
 LVLM_MUST_CHECK int cause_find_number(cause_session *s, lvlm_error *err);
 /* tensors.c: sentences on the tensors. */

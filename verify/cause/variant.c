@@ -2,6 +2,8 @@
 #include "verify/cause/variant.h"
 
 #include <assert.h>
+#include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,6 +65,7 @@ int variant_reset(variant *v, lvlm_error *err)
     free_values(v);
     copy_targets(v);
     v->reference = NULL;
+    v->epsilon = 0;
     return copy_config(v, err);
 }
 
@@ -104,7 +107,6 @@ double *variant_values(variant *v, const lvlm_target *of)
     double *const values = lvlm_malloc(n * sizeof *values);
     if (values == NULL) return NULL;
     lvlm_convert_values(values, LVLM_F64, t->data, t->dtype, n);
-    v->stored[v->n_made] = t->dtype;
     lvlm_tensor *const made = &v->made[v->n_made++];
     *made = *t;
     made->dtype = LVLM_F64;
@@ -113,4 +115,15 @@ double *variant_values(variant *v, const lvlm_target *of)
     made->detached = true;
     own(v, of)->here.tensor = made;
     return values;
+}
+
+double *variant_rounded(variant *v, const lvlm_target *of)
+{
+    const lvlm_dtype dtype = of->here.tensor->dtype;
+    const double epsilon = dtype == LVLM_F64    ? DBL_EPSILON
+                           : dtype == LVLM_F32  ? FLT_EPSILON
+                           : dtype == LVLM_BF16 ? 0x1p-7
+                                                : 0x1p-10;
+    v->epsilon = fmax(v->epsilon, epsilon);
+    return variant_values(v, of);
 }

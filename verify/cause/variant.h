@@ -15,8 +15,8 @@ typedef struct variant {
     const lvlm_manifest *base;
     lvlm_manifest manifest; /* its targets and config are owned */
     lvlm_tensor made[VARIANT_TENSORS];
-    lvlm_dtype stored[VARIANT_TENSORS]; /* their types in the file */
     size_t n_made;
+    double epsilon;        /* of the coarsest type that rounded changed numbers; 0 */
     const char *reference; /* whose behaviour; NULL: the replay's */
 } variant;
 
@@ -34,9 +34,11 @@ LVLM_MUST_CHECK int variant_set(variant *v, const char *path, const cJSON *value
 /* Tensor `to` gets the values of `from`, both targets of the base. */
 void variant_use(variant *v, const lvlm_target *to, const lvlm_target *from);
 
-/* Tensor `of` gets values of its own, to be filled in; they are those of the base.
- * NULL: out of memory, or too many. */
+/* Tensor `of` gets values of its own, to be put into another order; they are those of
+ * the base. NULL: out of memory, or too many. */
 double *variant_values(variant *v, const lvlm_target *of);
+/* The same, to be altered: those of the base were rounded when they were stored. */
+double *variant_rounded(variant *v, const lvlm_target *of);
 
 LVLM_END_DECLS
 
