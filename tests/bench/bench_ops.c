@@ -2,7 +2,8 @@
  *
  *   bench_ops [threads]
  *
- * "sgemm" is one cblas_sgemm with OpenBLAS' own threads on f32 weights: the ceiling.
+ * "kernel" is a kernel whose operands are in the caches: the ceiling. "sgemm" is one
+ * cblas_sgemm with OpenBLAS' own threads on f32 weights.
  * Each time is the best of several runs. Compiled with -DLVLM_REAL_BITS=32. */
 #include <omp.h>
 #include <stdio.h>
@@ -191,6 +192,43 @@ static void bench_elementwise(size_t N, size_t C, size_t n_threads)
     free(x), free(y), free(w), free(scratch.data);
 }
 
+/* A block of a kernel whose operands stay in the first two caches, on each thread: the
+ * most that products can reach. */
+static void bench_kernel(const char *kind, const lvlm_kernel *kernel, bool is_float,
+                         size_t n_threads)
+{
+    enum { TIMES = 4096, VALUES = 256 };
+    if (kernel == NULL) return;
+    const size_t bytes = is_float ? sizeof(float) : sizeof(uint16_t);
+    const size_t rows = kernel->rows, columns = kernel->panels * LVLM_PANEL;
+    double best = 0;
+    for (int r = 0; r < REPEATS; r++) {
+        const double start = omp_get_wtime();
+#pragma omp parallel num_threads((int)n_threads)
+        {
+            real *const left = random_reals(rows * VALUES);
+            real *const right = random_reals(columns * VALUES);
+            real *const sums = random_reals(rows * columns);
+            const size_t panel = LVLM_PANEL * VALUES * bytes;
+            const lvlm_block b = {
+                .left = { (const char *)left, VALUES * bytes, LVLM_STEP * bytes, 0,
+                          bytes, 1, is_float },
+                .right = { (const char *)right, panel, panel * LVLM_STEP / VALUES, 1 },
+                .n_values = VALUES,
+                .n_panels = kernel->panels,
+                .levels = 1,
+            };
+            if (kernel->begin != NULL) kernel->begin();
+            for (size_t i = 0; i < TIMES; i++) kernel->multiply(sums, &b);
+            if (kernel->end != NULL) kernel->end();
+            free(left), free(right), free(sums);
+        }
+        best = best_of(best, start);
+    }
+    printf("kernel %s: %.1f GFLOP/s\n", kind,
+           2e-9 * (double)(rows * columns * VALUES * TIMES * n_threads) / best);
+}
+
 /* How much of the time of 4, 16 and 64 threads is work, if each task takes as long. */
 static void predict(size_t rows, size_t I, size_t O)
 {
@@ -218,6 +256,8 @@ int main(int argc, char **argv)
     const size_t n_threads = asked >= 1 && asked <= 64 ? (size_t)asked : 2;
     ops_threads(n_threads);
     printf("OpenBLAS kernels: %s, %zu threads\n", openblas_get_corename(), n_threads);
+    bench_kernel("bf16", lvlm_unit_chosen()->terms, false, n_threads);
+    bench_kernel("f32", lvlm_unit_chosen()->floats, true, n_threads);
     bench_linear(288, 2048, 16384, n_threads);
     bench_linear(256, 1152, 4304, n_threads);
     bench_linear(288, 16384, 2048, n_threads);

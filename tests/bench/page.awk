@@ -22,7 +22,7 @@ function ratio(ours, theirs) {
     return sprintf("%.2f", least(figures[ours]) / least(figures[theirs]))
 }
 
-# Of the linear maps.
+# GFLOP/s of linear maps, or GB/s.
 function speed(row, ours, flop) {
     flop = row FS "-" FS "flop"
     if (!(flop in figures) || !(ours in figures)) return ""
@@ -36,6 +36,7 @@ function rival(work, mode) {
 
 function times(row, model, work, mode, ours, theirs) {
     ours = row FS mode FS "ours"
+    if (!(ours in figures)) return
     theirs = row FS rival(work, mode) FS "reference"
     printf "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", model, work, mode,
         span(ours), span(theirs), ratio(ours, theirs), speed(row, ours), memory(ours),
@@ -93,11 +94,12 @@ END {
     print "bf16x2 is compared with the reference in f32, whose accuracy it has for"
     print "training."
     print "\"Started\" is a whole run of the program, from the mapped file to written"
-    print "logits; for the reference, loading and one pass. GFLOP/s counts the linear"
-    print "maps. Memory is the most that is resident, mapped weights included.\n"
+    print "logits; for the reference, loading and one pass. \"G/s\" is GFLOP/s of the linear"
+    print "maps; for decode, cp, hf2native and checksum it is GB/s of weights that are"
+    print "read. Memory is the most that is resident, mapped weights included.\n"
     print "| | |\n|---|---|"
     for (i = 1; i <= n_machine; i++) print machine[i]
-    print "\n| model | work | mode | ours, s | reference, s | ratio | GFLOP/s" \
+    print "\n| model | work | mode | ours, s | reference, s | ratio | G/s" \
           " | ours, MB | reference, MB |\n|---|---|---|---|---|---|---|---|---|"
     table("times")
     print "\n![how time grows](" chart ")\n\n### How accurate\n"

@@ -191,6 +191,9 @@ prepare() {
 training() { ln -f "$2" "$dir/$1-batches/batch-000.safetensors"; }
 
 conversion() { # MODEL - cp and what reads or writes every byte
+    for work in cp hf2native checksum; do
+        record "$1" "$work" - flop "$(stat -c %s "$dir/$1.lvlm")" 0 0
+    done
     rm -rf "$dir/copy" "$dir/copy.lvlm"; sync
     measure cp -rL "$dir/$1" "$dir/copy"
     record "$1" cp - ours "$seconds" "$peak" "$anonymous"
@@ -230,6 +233,8 @@ run_middle() { # growth with tokens; decoding
 }
 
 both_decode() { # MODEL INPUTS
+    # of one token as many bytes of bf16 as operations
+    record "$1" decode - flop "$("$top/build/tests/bench_make" work "$dir/$1" 0 1)" 0 0
     for _ in $(seq "$rounds"); do
         decode "$1" f32 "$2"
         reference "$1" decode bf16 "$2" decode --calls 1
@@ -270,6 +275,16 @@ largest() {
     "$@" | sed -n "$pattern" | sort -n | tail -1
 }
 
+# disk WHAT DD_ARGUMENT... - GB/s of a GB.
+disk() {
+    what=$1
+    shift
+    begin=$(date +%s.%N)
+    dd bs=16M count=64 "$@" 2>/dev/null || return 0
+    fact "disk, $what, GB/s" "$(echo "$begin $(date +%s.%N)" |
+        awk '{ printf "%.1f", 1.074 / ($2 - $1) }')"
+}
+
 machine() {
     fact processor "$(lscpu | sed -n 's/^Model name: *//p' | head -1)"
     fact 'family, model' "$(lscpu | sed -n 's/^CPU family: *//p; s/^Model: *//p' |
@@ -282,8 +297,16 @@ machine() {
 print("transformers", transformers.__version__, "on torch", torch.__version__)')"
     fact 'read from memory, GB/s' "$(largest 's/.*read \([0-9.]*\) GB.*/\1/p' \
         "$top/build/tests/bench_decode" "$threads")"
-    fact 'sgemm, GFLOP/s' "$(largest 's/.*sgemm \([0-9.]*\) .*/\1/p' \
-        "$top/build/tests/bench_ops" "$threads")"
+    disk written if=/dev/zero of="$dir/zeros" conv=fsync
+    disk read if="$dir/zeros" of=/dev/null iflag=direct
+    rm -f "$dir/zeros"
+    "$top/build/tests/bench_ops" "$threads" >"$dir/ops.txt"
+    fact 'sgemm of OpenBLAS, GFLOP/s' \
+        "$(largest 's/.*sgemm \([0-9.]*\) .*/\1/p' cat "$dir/ops.txt")"
+    for kind in bf16 f32; do
+        fact "product kernel in the caches, $kind, GFLOP/s" \
+            "$(largest "s/^kernel $kind: \([0-9.]*\) .*/\1/p" cat "$dir/ops.txt")"
+    done
 }
 
 machine >"$dir/machine.tsv"
