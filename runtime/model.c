@@ -270,6 +270,11 @@ bool lvlm_model_is_trained(lvlm_model *model, const char *name)
            (adapter != NULL && lvlm_adapter_find(&part, adapter, name) != NULL);
 }
 
+void lvlm_model_trim(lvlm_model *model)
+{
+    model->engine->trim(model->pipeline);
+}
+
 void lvlm_model_set_noise(lvlm_model *model, const lvlm_noise *noise)
 {
     model->engine->set_noise(model->pipeline, noise);

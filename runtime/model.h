@@ -274,6 +274,9 @@ bool lvlm_model_factors(const lvlm_model *model, lvlm_factors *out, size_t i);
  * folded in? */
 bool lvlm_model_is_trained(lvlm_model *model, const char *name);
 
+/* Give back the memory that passes keep for the next one. */
+void lvlm_model_trim(lvlm_model *model);
+
 /* ---- dropout -------------------------------------------------------------------- */
 
 /* What dropout draws from. */

@@ -49,6 +49,7 @@ struct lvlm_engine {
     bool (*cached)(const struct lvlm_session *session, lvlm_tensor *keys,
                    lvlm_tensor *values, size_t block);
     void (*end)(struct lvlm_session *session);
+    void (*trim)(void *pipeline);
     void (*free)(void *pipeline);
 };
 

@@ -398,6 +398,12 @@ static bool pipeline_factors(const void *model, lvlm_factors *out, size_t i)
     return adapters_factors(&((const pipeline *)model)->adapters, out, i);
 }
 
+static void pipeline_trim(void *model)
+{
+    pipeline *const p = model;
+    workspace_pool_free(&p->pool);
+}
+
 static void pipeline_set_noise(void *model, const lvlm_noise *given)
 {
     pipeline *const p = model;
@@ -427,6 +433,7 @@ const lvlm_engine LVLM_REAL_ENGINE = {
     .weight = pipeline_weight,
     .factors = pipeline_factors,
     .set_noise = pipeline_set_noise,
+    .trim = pipeline_trim,
     .set_dropout = pipeline_set_dropout,
     .begin = decoding_begin,
     .step = decoding_step,

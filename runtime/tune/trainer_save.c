@@ -121,6 +121,7 @@ int lvlm_trainer_save(const lvlm_trainer *t, lvlm_outfile *file, lvlm_error *err
     assert(t->options.lora == NULL && file != NULL);
     user.overflows = lvlm_calloc(t->n_tensors + 1, sizeof *user.overflows);
     if (user.overflows == NULL) return lvlm_fail_memory(err);
+    lvlm_model_trim(t->model); /* the pages of all weights are read now */
     int rc = lvlm_native_meta_json(&provenance, cp, "provenance", err);
     if (rc == 0)
         rc = lvlm_provenance_add(provenance, LVLM_PROVENANCE_STEPS, t->step, err);

@@ -94,8 +94,8 @@ END {
     print "bf16x2 is compared with the reference in f32, whose accuracy it has for"
     print "training."
     print "\"Started\" is a whole run of the program, from the mapped file to written"
-    print "logits; for the reference, loading and one pass. \"G/s\" is GFLOP/s of the linear"
-    print "maps; for decode, cp, hf2native and checksum it is GB/s of weights that are"
+    print "logits; for the reference, loading and one pass. \"G/s\" is GFLOP/s of"
+    print "linear maps; for decode, cp, hf2native and checksum GB/s of weights that are"
     print "read. Memory is the most that is resident, mapped weights included.\n"
     print "| | |\n|---|---|"
     for (i = 1; i <= n_machine; i++) print machine[i]
