@@ -75,10 +75,11 @@ static void project_keys(transformer_acts *a, const real *source, size_t S,
                          const transformer_view *view, const ops_scratch *scratch)
 {
     const size_t D = c->head_dim, K = c->kv_heads * D;
+    const ops_scratch fine = attention_key_scratch(scratch, c->heads, c->kv_heads);
     real *const raw = b->k_norm.w.v != NULL ? a->raw_k : a->k;
     if (S == 0) return;
-    dense_forward(raw, source, &b->k_w, &b->k_b, S, c->hidden, K, scratch);
-    dense_forward(a->v, source, &b->v_w, &b->v_b, S, c->hidden, K, scratch);
+    dense_forward(raw, source, &b->k_w, &b->k_b, S, c->hidden, K, &fine);
+    dense_forward(a->v, source, &b->v_w, &b->v_b, S, c->hidden, K, &fine);
     if (b->k_norm.w.v != NULL) norm_forward(a->k, raw, &b->k_norm, S * c->kv_heads, D);
     if (view->cosines != NULL)
         rope_forward(a->k, a->k, view->cosines, view->sines, S, c->kv_heads, D);

@@ -23,11 +23,11 @@
 #include "runtime/ops/vmath.h"
 
 enum {
-    ROWS = 128,  /* of a task, about */
-    TILE = 512,  /* keys */
-    PART = 1024, /* keys of a task where keys are divided */
-    UNLIKE = 64, /* queries of a run whose ranges are not all the same */
-    SCORE_TERMS = 2,
+    ROWS = 128,     /* of a task, about */
+    TILE = 512,     /* keys */
+    PART = 1024,    /* keys of a task where keys are divided */
+    UNLIKE = 64,    /* queries of a run whose ranges are not all the same */
+    FINE_TERMS = 2, /* of scores, and of what becomes shared keys and values */
 };
 
 /* ---- what both directions share -------------------------------------------------- */
@@ -62,7 +62,7 @@ void attention_scores(real *s, const real *q, const real *k, const attention_dim
 {
     const size_t width = k1 - k0, ldk = d->kv_heads * d->D;
     const real cap = d->softcap;
-    const product_place fine = { place->data, place->terms > 0 ? SCORE_TERMS : 0 };
+    const product_place fine = { place->data, place->terms > 0 ? FINE_TERMS : 0 };
     product_nt(s, width, q, d->D, k + k0 * ldk + g * d->D, ldk, R, width, d->D,
                cap > 0 ? d->scale / cap : d->scale, 0, &fine);
     if (cap == 0) return;
@@ -99,6 +99,15 @@ void attention_drop(real *s, const attention_dims *d, size_t g,
 unsigned attention_terms(const attention_dims *d, const ops_scratch *scratch)
 {
     return d->Tq > LINEAR_ALIKE ? scratch->terms : 0;
+}
+
+ops_scratch attention_key_scratch(const ops_scratch *scratch, size_t heads,
+                                  size_t kv_heads)
+{
+    ops_scratch out = *scratch;
+    assert(kv_heads > 0 && kv_heads <= heads);
+    if (out.terms > 0 && kv_heads < heads) out.terms = FINE_TERMS;
+    return out;
 }
 
 size_t attention_scratch(const attention_dims *d, size_t n_threads)

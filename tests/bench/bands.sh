@@ -13,6 +13,8 @@
 #   f32        our f32 from recordings in float32
 #   recorded   recordings in float32 from our double
 #   own        our f32 from our double, by lvlm-verify precision
+#   bf16x2     our bf16x2 from our double, and
+#   bf16       our bf16
 #   rounding   where a stage was looked at again: recorded over own
 set -eu
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -60,7 +62,11 @@ for folder; do
         case $golden in
         */golden64*)
             measure exact "$golden" replay "$work/model.lvlm" "$golden"
-            measure own "$golden" precision "$work/model.lvlm" --inputs "$golden" ;;
+            measure own "$golden" precision "$work/model.lvlm" --inputs "$golden"
+            for mode in bf16x2 bf16; do
+                measure $mode "$golden" precision "$work/model.lvlm" \
+                    --inputs "$golden" --compute $mode
+            done ;;
         *)
             measure f32 "$golden" replay "$work/model.lvlm" "$golden"
             measure recorded "$golden" replay "$work/model.lvlm" "$golden" \
@@ -85,12 +91,12 @@ sed -n 's/^#define LVLM_\([A-Z0-9_]*\) \([0-9.e-]*\)$/\1 \2/p' "$bands" |
         }
         END {
             printf "%-9s %-9s %8s  %-9s %s\n", "", "", "at most", "band", "where"
-            split("exact f32 recorded own", comparisons)
+            split("exact f32 recorded own bf16x2 bf16", comparisons)
             for (i = 1; i in comparisons; i++) {
-                name = "BAND_" (i == 1 ? "EXACT" : "F32")
-                row(comparisons[i], "stage", i < 3 ? band[name] : "")
-                row(comparisons[i], "gradient", i < 3 ? band[name "_GRADIENT"] : "")
-                row(comparisons[i], "kl", i < 3 ? band[name "_KL"] : "")
+                name = "BAND_" toupper(comparisons[i]) # two of them have none
+                row(comparisons[i], "stage", band[name])
+                row(comparisons[i], "gradient", band[name "_GRADIENT"])
+                row(comparisons[i], "kl", band[name "_KL"])
             }
             row("rounding", "stage", band["ROUNDING"])
             row("rounding", "gradient", band["ROUNDING"])
