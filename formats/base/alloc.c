@@ -5,15 +5,36 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { LARGE = 4 << 20 };
+
+/* Ask for pages of 2 MB for a large block, where the system has them: a first pass of a
+ * small model spends a fifth of its time on faults of small ones. */
+static void *with_large_pages(void *block, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    if (block == NULL || bytes < LARGE) return block;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t skipped = (page - (uintptr_t)block % page) % page;
+    (void)madvise((char *)block + skipped, (bytes - skipped) / page * page,
+                  MADV_HUGEPAGE);
+#else
+    (void)bytes;
+#endif
+    return block;
+}
 
 void *lvlm_malloc(size_t bytes)
 {
-    return malloc(bytes > 0 ? bytes : 1);
+    return with_large_pages(malloc(bytes > 0 ? bytes : 1), bytes);
 }
 
 void *lvlm_calloc(size_t count, size_t bytes)
 {
-    return calloc(count > 0 ? count : 1, bytes > 0 ? bytes : 1);
+    void *const block = calloc(count > 0 ? count : 1, bytes > 0 ? bytes : 1);
+    return with_large_pages(block, count * bytes);
 }
 
 void *lvlm_realloc(void *old, size_t count, size_t bytes)
