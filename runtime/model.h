@@ -93,6 +93,8 @@ typedef struct lvlm_model_options {
                       had been made with so few (lvlm_manifest_cut). 0: all */
     bool once;     /* no pass follows the first: the pages of a mapped file leave the
                       resident set block by block, as soon as they were read */
+    bool cache_bf16; /* keys and values of sessions (session.h) are rounded to bf16,
+                        half the memory of F32; all rows attend to the rounded ones */
     bool nudge; /* every value that enters the text is moved up or down by its last bit,
                    pseudo-randomly: what comes of it shows how far the model amplifies
                    rounding */

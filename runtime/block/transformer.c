@@ -32,12 +32,13 @@ size_t transformer_scratch(const transformer_config *c, size_t N, size_t S,
                    norm_scratch(c->head_norms ? rows * c->heads : rows));
 }
 
-static attention_dims dims_of(const transformer_block *b, const transformer_config *c,
-                              const transformer_view *view)
+/* For S keys. */
+static attention_dims dims_of(const transformer_config *c, const transformer_view *view,
+                              size_t S)
 {
     return (attention_dims){
         .Tq = view->N,
-        .Tk = b->is_cross ? view->S : view->N,
+        .Tk = S,
         .heads = c->heads,
         .kv_heads = c->kv_heads,
         .D = c->head_dim,
@@ -85,6 +86,22 @@ static void project_keys(transformer_acts *a, const real *source, size_t S,
         rope_forward(a->k, a->k, view->cosines, view->sines, S, c->kv_heads, D);
 }
 
+/* Keys and values of `rows` rows become those from number `first` on. */
+static void put_keys(const transformer_cache *cache, size_t first, const real *k,
+                     const real *v, size_t rows, size_t K)
+{
+    if (rows == 0) return;
+    stored_write(cache->k, cache->dtype, first * K, k, rows * K);
+    stored_write(cache->v, cache->dtype, first * K, v, rows * K);
+}
+
+static void attend(real *heads, const real *q, const transformer_cache *cache,
+                   const attention_dims *dims, const ops_scratch *scratch)
+{
+    const lvlm_stored k = { cache->k, cache->dtype }, v = { cache->v, cache->dtype };
+    attention_forward_stored(heads, q, k, v, dims, scratch);
+}
+
 /* Rows of several texts, one by one. */
 static void attend_rows(transformer_acts *a, const transformer_block *b,
                         const transformer_config *c, const transformer_view *view,
@@ -93,39 +110,53 @@ static void attend_rows(transformer_acts *a, const transformer_block *b,
     const size_t Q = c->heads * c->head_dim, K = c->kv_heads * c->head_dim;
     for (size_t n = 0; !b->is_cross && n < view->N; n++) {
         const transformer_row *const row = &view->rows[n];
-        memcpy(row->k + (row->S - 1) * K, a->k + n * K, K * sizeof *row->k);
-        memcpy(row->v + (row->S - 1) * K, a->v + n * K, K * sizeof *row->v);
+        put_keys(&row->cache, row->S - 1, a->k + n * K, a->v + n * K, 1, K);
     }
     for (size_t n = 0; n < view->N; n++) {
         const transformer_row *const row = &view->rows[n];
-        attention_dims dims = dims_of(b, c, view);
+        attention_dims dims = dims_of(c, view, row->S);
         dims.Tq = 1;
-        dims.Tk = row->S;
         dims.lo = &row->lo;
         dims.hi = &row->hi;
-        attention_forward(a->heads + n * Q, a->q + n * Q, row->k, row->v, &dims,
-                          scratch);
+        attend(a->heads + n * Q, a->q + n * Q, &row->cache, &dims, scratch);
     }
 }
 
+/* Rows of keys and values. */
+static size_t rows_of_keys(const transformer_block *b, const transformer_view *view)
+{
+    return b->is_cross ? view->S : view->N;
+}
+
+/* Of all rows: the norm, keys and values. */
+static void make_keys(transformer_acts *a, const transformer_block *b,
+                      const transformer_config *c, const transformer_view *view,
+                      const ops_scratch *scratch)
+{
+    const size_t S = rows_of_keys(b, view);
+    const real *const source = b->is_cross ? view->states : a->normed1;
+    norm_forward(a->normed1, a->x, &b->norm1, view->N, c->hidden);
+    if (source == NULL) return;
+    project_keys(a, source, S, b, c, view, scratch);
+    if (view->cache.k != NULL)
+        put_keys(&view->cache, 0, a->k, a->v, S, c->kv_heads * c->head_dim);
+}
+
+/* From the norm, keys and values to a->attn; S rows of keys. */
 static void attention_branch(transformer_acts *a, const transformer_block *b,
                              const transformer_config *c, const transformer_view *view,
-                             const ops_scratch *scratch)
+                             size_t S, const ops_scratch *scratch)
 {
-    const size_t N = view->N, C = c->hidden;
-    const attention_dims dims = dims_of(b, c, view);
-    norm_forward(a->normed1, a->x, &b->norm1, N, C);
+    const attention_dims dims = dims_of(c, view, S);
     project_queries(a, b, c, view, scratch);
-    if (!b->is_cross)
-        project_keys(a, a->normed1, N, b, c, view, scratch);
-    else if (view->states != NULL)
-        project_keys(a, view->states, view->S, b, c, view, scratch);
     if (view->rows != NULL)
         attend_rows(a, b, c, view, scratch);
+    else if (view->cache.k != NULL)
+        attend(a->heads, a->q, &view->cache, &dims, scratch);
     else
         attention_forward(a->heads, a->q, a->k, a->v, &dims, scratch);
-    dense_forward(a->attn, a->heads, &b->out_w, &b->out_b, N, c->heads * c->head_dim, C,
-                  scratch);
+    dense_forward(a->attn, a->heads, &b->out_w, &b->out_b, view->N,
+                  c->heads * c->head_dim, c->hidden, scratch);
 }
 
 static void mlp_branch(transformer_acts *a, const transformer_block *b,
@@ -164,16 +195,17 @@ static void add_branch(real *y, const real *x, real *branch, const norm_layer *n
     add_scaled_forward(y, branch, real_tanh(*gate->v), N * C);
 }
 
-void transformer_forward(transformer_acts *a, const transformer_block *b,
+/* From the norm, keys and values to a->out; S rows of keys. */
+static void forward_rows(transformer_acts *a, const transformer_block *b,
                          const transformer_config *c, const transformer_view *view,
-                         const ops_scratch *scratch)
+                         size_t S, const ops_scratch *scratch)
 {
     const size_t N = view->N, M = rows_after_attention(view), C = c->hidden;
     assert(N > 0 && M <= N);
     assert(view->rows != NULL || (view->lo != NULL && view->hi != NULL));
     assert((view->cosines == NULL) == (view->sines == NULL));
-    assert((view->k == NULL) == (view->v == NULL));
-    attention_branch(a, b, c, view, scratch);
+    assert((view->cache.k == NULL) == (view->cache.v == NULL));
+    attention_branch(a, b, c, view, S, scratch);
     add_branch(a->mid, a->x, a->attn, &b->post_attn_norm, &view->attn_drop,
                &b->attn_gate, N, C);
     if (M < N) select_rows_forward(a->mid, view->wanted, M, C);
@@ -182,6 +214,14 @@ void transformer_forward(transformer_acts *a, const transformer_block *b,
     dropout_rows(a->mlp, &view->mlp_drop, view->wanted, M, C);
     add_branch(a->out, a->mid, a->mlp, &b->post_mlp_norm, &no_dropout, &b->mlp_gate, M,
                C);
+}
+
+void transformer_forward(transformer_acts *a, const transformer_block *b,
+                         const transformer_config *c, const transformer_view *view,
+                         const ops_scratch *scratch)
+{
+    make_keys(a, b, c, view, scratch);
+    forward_rows(a, b, c, view, rows_of_keys(b, view), scratch);
 }
 
 /* ---- backward -------------------------------------------------------------------- */
@@ -281,8 +321,8 @@ static void attention_branch_backward(transformer_grads *g, const transformer_ac
 {
     const size_t N = view->N, C = c->hidden, D = c->head_dim;
     const size_t Q = c->heads * D, K = c->kv_heads * D;
-    const attention_dims dims = dims_of(b, c, view);
-    assert(view->k == NULL && view->rows == NULL);
+    const attention_dims dims = dims_of(c, view, rows_of_keys(b, view));
+    assert(view->cache.k == NULL && view->rows == NULL);
     clear(g->heads, N * Q);
     clear(g->q, N * Q);
     clear(g->k, dims.Tk * K);

@@ -66,11 +66,18 @@ static inline bool transformer_is_gated(const transformer_block *block)
     return block->up_w.w.data != NULL;
 }
 
-/* What a row attends to that continues a text of its own: keys and values in memory,
- * to which those of earlier rows belong. */
+/* Memory for keys and values that later rows attend to, in a dtype of its own, to which
+ * they are rounded: all rows attend to what is in there. */
+typedef struct transformer_cache {
+    void *k, *v; /* (rows,K); NULL: none */
+    lvlm_dtype dtype;
+} transformer_cache;
+
+/* What a row attends to that continues a text of its own. */
 typedef struct transformer_row {
-    real *k, *v;   /* (S,K) */
-    size_t S;      /* self-attention: the last is the row's own, and is written */
+    transformer_cache cache; /* with those of earlier rows */
+    size_t S;      /* how many; self-attention: the last is the row's own, and is
+                      written */
     size_t lo, hi; /* it attends to [lo, hi) */
 } transformer_row;
 
@@ -83,10 +90,10 @@ typedef struct transformer_view {
     const size_t *wanted;        /* (n_wanted) rows that remain after attention,
                                     increasing; NULL: all */
     size_t n_wanted;
-    real *k, *v; /* (S,K) a cache, in place of the tape's arrays; NULL: none */
-    const transformer_row *rows; /* (N) in place of lo, hi, k, v, S and states: each row
-                                    has the results that it has by itself, if there are
-                                    at most LINEAR_ALIKE; NULL: the rows of a pass */
+    transformer_cache cache;     /* where the S keys and values are put, if anywhere */
+    const transformer_row *rows; /* (N) in place of lo, hi, cache, S and states: each
+                                    row has the results that it has by itself, if they
+                                    are at most LINEAR_ALIKE; NULL: those of a pass */
     dropout attention_drop;      /* of probabilities */
     dropout attn_drop, mlp_drop; /* of what the branches add, by rows of x */
     /* Cross-attention. */
@@ -144,7 +151,6 @@ typedef struct transformer_tape_options {
     size_t N;
     bool has_states; /* of cross-attention; else such blocks are passed over */
     size_t S;        /* how many */
-    bool has_cache;  /* k and v are in there */
     tape_keep keep;
     size_t first;      /* the block where backward ends; without one the number of
                           blocks */

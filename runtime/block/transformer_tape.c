@@ -208,7 +208,6 @@ static int make_shared(transformer_tape *t, workspace *memory, lvlm_error *err)
         if (is_kept(t, i)) kept = read_of(o->keep == TAPE_ALL ? bits : all) | BIT(OUT);
         needed |= aliased(existing(bits) & ~kept);
     }
-    if (o->has_cache) needed &= ~(BIT(K_) | BIT(V));
     TRY(make_set(&t->shared, memory, needed, &size, t->config, err));
     alias(&t->shared, needed, &t->shared);
     if (o->keep != TAPE_ALL) t->out = t->shared.x;
@@ -256,7 +255,6 @@ int transformer_tape_make(transformer_tape *t, workspace *memory,
 {
     assert(options->N > 0 && options->first <= n && options->narrows <= n);
     assert(options->narrows == n || options->M <= options->N);
-    assert(!options->has_cache || options->keep == TAPE_NOTHING);
     *t = (transformer_tape){
         .config = config, .blocks = blocks, .n = n, .options = *options
     };
@@ -313,11 +311,7 @@ real *transformer_tape_input(transformer_tape *t)
 static void run(transformer_tape *t, size_t i, transformer_acts *a,
                 const transformer_view *view, const ops_scratch *scratch)
 {
-    assert((view->k != NULL) == t->options.has_cache);
-    if (view->k != NULL) {
-        a->k = a->raw_k = view->k;
-        a->v = view->v;
-    }
+    assert(view->cache.k == NULL || t->options.keep == TAPE_NOTHING);
     transformer_forward(a, &t->blocks[i], t->config, view, scratch);
     t->held = i;
 }

@@ -50,6 +50,8 @@ static const lvlm_option options[] = {
       "propose up to N tokens that followed the same words before, and verify them in one pass: "
       "the same answer, sooner where it repeats its prompt",
       LVLM_FROM_TO(1, LVLM_STEP_TOKENS - 1) },
+    { "cache", "keep|bf16", LVLM_OPTION_TEXT, offsetof(generate_args, cache),
+      "keys and values of earlier tokens: as they are computed (keep, the default), or rounded to bf16, in half the memory" },
     RUN_MODEL_OPTIONS(generate_args, model, ""),
     LVLM_OPTION_END,
 };
@@ -108,7 +110,8 @@ typedef struct output {
     answer *text; /* NULL: ids are printed */
     lvlm_notes *notes;
     uint64_t n;
-    size_t n_prompt; /* tokens */
+    size_t n_prompt;      /* tokens */
+    uint64_t cache_bytes; /* of their keys and values, and those of new ones */
     double started,
         seen; /* times when reading began and when the images were read; 0: no images */
     double first, last; /* times of the first and of the last token */
@@ -174,6 +177,7 @@ static int print_result(output *o, const lvlm_generated *made, size_t n_images,
     if (o->args->lookup > 0) lvlm_printer_count(p, "passes", made->passes);
     lvlm_printer_text(p, "stopped", generate_stopped(made));
     lvlm_printer_flag(p, "checked", o->args->model.check);
+    lvlm_printer_count(p, "cache_bytes", o->cache_bytes);
     if (o->seen > 0 && n_images > 0)
         lvlm_printer_seconds(p, "image_seconds",
                              (o->seen - o->started) / (double)n_images);
@@ -273,6 +277,7 @@ static int say(output *o, lvlm_model *model, const lvlm_generation *settings,
     (void)lvlm_session_tokens(session, &o->n_prompt);
     lvlm_printer_list(&o->printer, "tokens");
     rc = lvlm_generate(&made, session, settings, &sink, err);
+    o->cache_bytes = lvlm_session_cache_bytes(session);
     lvlm_printer_end(&o->printer);
     if (o->text == NULL && o->n > 0) lvlm_printer_line(&o->printer, "\n");
     if (rc == 0 && made.full)
@@ -354,7 +359,9 @@ static int read_prompt(prompting *p, const lvlm_model *model, const generate_arg
 static int open_model(lvlm_model **out, const char *path, const generate_args *a,
                       lvlm_notes *notes, lvlm_error *err)
 {
-    TRY(run_open_model(out, path, &a->common, &a->model, notes, err));
+    run_model_args how = a->model;
+    how.cache_bf16 = a->cache != NULL && strcmp(a->cache, "bf16") == 0;
+    TRY(run_open_model(out, path, &a->common, &how, notes, err));
     if (a->model.check) return 0;
     return lvlm_native_check_side_files(lvlm_model_manifest(*out)->checkpoint,
                                         lvlm_thread_count(&a->common), err);
@@ -435,10 +442,10 @@ const lvlm_command command_generate = {
     "of them; every answer is the one that its prompt has by itself.\n"
     "\n"
     "--json has tokens, text, boxes, prompt_tokens, new_tokens, stopped (end, limit,\n"
-    "positions), checked, image_seconds (of one image), prompt_seconds (images and\n"
-    "prompt), token_seconds (of one token after the first), seconds, notes; passes\n"
-    "with --prompt-lookup; of --prompts only answers, new_tokens, passes, checked,\n"
-    "seconds and notes.\n"
+    "positions), checked, cache_bytes (of keys and values), image_seconds (of one\n"
+    "image), prompt_seconds (images and prompt), token_seconds (of one token after\n"
+    "the first), seconds, notes; passes with --prompt-lookup; of --prompts only\n"
+    "answers, new_tokens, passes, checked, seconds and notes.\n"
     "\n"
     "  lvlm-run generate model.lvlm --image cat.jpg --prompt \"caption en\"\n"
     "  lvlm-run generate model.lvlm --frames clip --fps 2 --prompt \"What happens?\"\n"

@@ -16,7 +16,7 @@ typedef struct generate_args {
     const char *boxes;
     run_model_args model;
     bool force;
-    const char *inputs, *prompts, *out;
+    const char *inputs, *prompts, *out, *cache;
     uint64_t max_new_tokens, seed, lookup;
     lvlm_real temperature, top_k, top_p, penalty;
 } generate_args;

@@ -25,7 +25,8 @@ typedef struct run_model_args {
     const char *compute;   /* LVLM_COMPUTE_NAMES; NULL: f32 */
     const char *reference; /* NULL: as trained */
     bool check;
-    bool once; /* no option: the program makes one pass */
+    bool cache_bf16; /* as lvlm_model_options has it; generate's --cache */
+    bool once;       /* no option: the program makes one pass */
 } run_model_args;
 
 // clang-format off

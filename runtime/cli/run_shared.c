@@ -26,6 +26,7 @@ int run_open_model(lvlm_model **out, const char *path, const lvlm_common_args *c
         .threads = lvlm_thread_count(common),
         .reference = args->reference,
         .once = args->once,
+        .cache_bf16 = args->cache_bf16,
         .check = args->check,
         .checking = lvlm_progress_bytes,
         .checking_user = &bar,

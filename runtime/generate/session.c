@@ -67,6 +67,11 @@ bool lvlm_session_cached(const lvlm_session *session, lvlm_tensor *keys,
     return session->engine->cached(session, keys, values, block);
 }
 
+uint64_t lvlm_session_cache_bytes(const lvlm_session *session)
+{
+    return session->cache_bytes;
+}
+
 void lvlm_session_end(lvlm_session *session)
 {
     if (session != NULL) session->engine->end(session);

@@ -72,9 +72,13 @@ size_t lvlm_session_room(const lvlm_session *session);
 
 /* What the cache holds of decoder block `block`: keys, rotated, and values [rows,K], a
  * row for each token of the text so far, in cross-attention for each of the image's.
- * F32, or F64 in that precision. Borrowed until the next step. False: there is none. */
+ * F32, or F64 in that precision; BF16 with options->cache_bf16. Borrowed until the next
+ * step. False: there is none. */
 bool lvlm_session_cached(const lvlm_session *session, lvlm_tensor *keys,
                          lvlm_tensor *values, size_t block);
+
+/* The memory that is reserved for all of them. */
+uint64_t lvlm_session_cache_bytes(const lvlm_session *session);
 
 void lvlm_session_end(lvlm_session *session);
 

@@ -52,13 +52,14 @@ int decoding_reserve_logits(decoding *d, size_t n, lvlm_error *err)
     return 0;
 }
 
-static lvlm_tensor cached_tensor(const char *name, const real *x, size_t rows, size_t K)
+static lvlm_tensor cached_tensor(const char *name, const void *x, lvlm_dtype dtype,
+                                 size_t rows, size_t K)
 {
     return (lvlm_tensor){ .name = name,
-                          .dtype = LVLM_REAL_DTYPE,
+                          .dtype = dtype,
                           .shape = SHAPE(rows, K),
-                          .data = (const unsigned char *)x,
-                          .n_bytes = rows * K * sizeof *x };
+                          .data = x,
+                          .n_bytes = rows * K * lvlm_dtype_bytes(dtype) };
 }
 
 bool decoding_cached(const struct lvlm_session *session, lvlm_tensor *keys,
@@ -66,14 +67,14 @@ bool decoding_cached(const struct lvlm_session *session, lvlm_tensor *keys,
 {
     const decoding *const d = (const decoding *)session;
     const decoder *const text = &d->p->text;
-    const transformer_config *const c = &text->config.block;
+    const size_t K = text->config.block.kv_heads * text->config.block.head_dim;
     if (block >= d->cache.n_blocks) return false;
-    const kv_block *const b = &d->cache.blocks[block];
+    const transformer_cache *const b = &d->cache.blocks[block];
     const size_t rows =
         text->blocks[block].is_cross ? d->cache.image_rows : d->cache.rows;
     if (rows == 0 || b->k == NULL || b->v == NULL) return false;
-    *keys = cached_tensor("keys", b->k, rows, c->kv_heads * c->head_dim);
-    *values = cached_tensor("values", b->v, rows, c->kv_heads * c->head_dim);
+    *keys = cached_tensor("keys", b->k, b->dtype, rows, K);
+    *values = cached_tensor("values", b->v, b->dtype, rows, K);
     return true;
 }
 
@@ -125,6 +126,7 @@ void decoding_publish(decoding *d, size_t n)
     for (size_t axis = 0; axis < c->rope.axes; axis++)
         if (d->next[axis] > next) next = d->next[axis];
     d->base.n_tokens = d->cache.rows;
+    d->base.cache_bytes = kv_cache_bytes(&d->cache, &c->block, d->p->text.blocks);
     d->base.n_new = n;
     d->base.vocab = d->p->text.config.embed_rows;
     d->base.room = next < end ? (size_t)(end - next) : 0;
@@ -201,6 +203,7 @@ int decoding_begin(struct lvlm_session **out, void *model,
     if (d == NULL) return lvlm_fail_memory(err);
     if (sink != NULL) t.stages.sink = sink;
     d->p = model;
+    d->cache.dtype = d->p->cache_dtype;
     d->base.engine = &LVLM_REAL_ENGINE;
     d->base.n_new = 1;
     const int rc = begin(d, &t, inputs, prefix, err);

@@ -16,6 +16,7 @@ struct lvlm_session {
     const lvlm_engine *engine;
     const int64_t *tokens; /* (n_tokens) */
     size_t n_tokens, room;
+    uint64_t cache_bytes;
     size_t vocab;       /* tokens that a step accepts are below */
     size_t n_new;       /* tokens of the last step that are kept; 1 before any */
     lvlm_tensor logits; /* after the last of them; those after the others precede it */

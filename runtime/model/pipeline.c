@@ -67,6 +67,7 @@ static int pipeline_open(void **out, const lvlm_manifest *manifest,
     p->terms = options->compute == LVLM_COMPUTE_BF16     ? 1
                : options->compute == LVLM_COMPUTE_BF16X2 ? 2
                                                          : 0;
+    p->cache_dtype = options->cache_bf16 ? LVLM_BF16 : LVLM_REAL_DTYPE;
     p->keep = options->checkpointing ? TAPE_INPUTS : TAPE_ALL;
     p->store = options->features;
     p->passing = stages_counting(options->progress, options->progress_user);

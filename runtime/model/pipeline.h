@@ -25,6 +25,7 @@ typedef struct pipeline {
     lvlm_input_spec spec;
     size_t n_threads;
     unsigned terms;          /* of ops_scratch */
+    lvlm_dtype cache_dtype;  /* of keys and values that sessions keep */
     tape_keep keep;          /* what training keeps */
     noise noise;             /* what it drops, besides adapters */
     lvlm_stage_sink passing; /* of backward: takes nothing, and counts */

@@ -56,14 +56,12 @@ void attention_gather(real *rows, const real *x, const attention_dims *d, size_t
         memcpy(rows, x + t * d->heads * d->D + g * width, width * sizeof *rows);
 }
 
-void attention_scores(real *s, const real *q, const real *k, const attention_dims *d,
-                      size_t g, size_t R, size_t k0, size_t k1,
-                      const product_place *place)
+void attention_scores(real *s, const real *q, attention_tile k, const attention_dims *d,
+                      size_t R, size_t width, const product_place *place)
 {
-    const size_t width = k1 - k0, ldk = d->kv_heads * d->D;
     const real cap = d->softcap;
     const product_place fine = { place->data, place->terms > 0 ? FINE_TERMS : 0 };
-    product_nt(s, width, q, d->D, k + k0 * ldk + g * d->D, ldk, R, width, d->D,
+    product_nt(s, width, q, d->D, k.data, k.ld, R, width, d->D,
                cap > 0 ? d->scale / cap : d->scale, 0, &fine);
     if (cap == 0) return;
     vtanh(s, s, R * width);
@@ -189,15 +187,27 @@ static void take_row(const partial *p, size_t r, real *s, size_t from, size_t to
     memset(s + to, 0, (width - to) * sizeof *s);
 }
 
+/* Keys or values [k0, k1) of kv head g: where they are, or widened into `own`.
+ * x (Tk,kv_heads*D)  own (k1-k0,D) */
+static attention_tile tile_of(real *own, lvlm_stored x, const attention_dims *d,
+                              size_t g, size_t k0, size_t k1)
+{
+    const size_t D = d->D;
+    if (x.dtype == LVLM_REAL_DTYPE) return attention_tile_at(x.data, d, g, k0);
+    for (size_t k = k0; k < k1; k++)
+        stored_widen(own + (k - k0) * D, x, (k * d->kv_heads + g) * D, D);
+    return (attention_tile){ own, D };
+}
+
 /* The rows of a run over its keys in [first, end). */
-static void sum_run(const partial *p, worker w, const real *q, const real *k,
-                    const real *v, const attention_dims *d, size_t g,
+static void sum_run(const partial *p, worker w, const real *q, lvlm_stored k,
+                    lvlm_stored v, const attention_dims *d, size_t g,
                     const attention_run *run, size_t first, size_t end)
 {
     const size_t G = attention_group(d), R = (run->q1 - run->q0) * G, D = d->D;
-    const size_t ldv = d->kv_heads * D;
-    real *const packed = w.own, *const s = packed + R * D;
-    const product_place place = { s + R * min_size(d->Tk, TILE), w.terms };
+    const size_t tile = min_size(d->Tk, TILE);
+    real *const packed = w.own, *const s = packed + R * D, *const wide = s + R * tile;
+    const product_place place = { wide + tile * D, w.terms };
     first = max_size(first, run->k0);
     end = min_size(end, run->k1);
     memset(p->sum, 0, R * sizeof *p->sum);
@@ -208,14 +218,16 @@ static void sum_run(const partial *p, worker w, const real *q, const real *k,
     attention_gather(packed, q, d, g, run);
     for (size_t k0 = first; k0 < end; k0 += TILE) {
         const size_t k1 = min_size(k0 + TILE, end), width = k1 - k0;
-        attention_scores(s, packed, k, d, g, R, k0, k1, &place);
+        attention_scores(s, packed, tile_of(wide, k, d, g, k0, k1), d, R, width,
+                         &place);
         for (size_t r = 0; r < R; r++) {
             size_t from, to;
             attention_visible(&from, &to, d, run->q0 + r / G, k0, k1);
             take_row(p, r, s + r * width, from, to, width, D);
         }
         attention_drop(s, d, g, run, k0, k1);
-        product_nn(p->out, D, s, width, v + k0 * ldv + g * D, ldv, R, D, width, 1,
+        const attention_tile values = tile_of(wide, v, d, g, k0, k1);
+        product_nn(p->out, D, s, width, values.data, values.ld, R, D, width, 1,
                    k0 == first ? 0 : 1, &place);
     }
 }
@@ -258,13 +270,15 @@ static size_t parts_of(const attention_dims *d)
     return d->Tq > attention_step(d, ROWS) || n == 0 ? 1 : n;
 }
 
-/* Of a thread: Q (R,D), S (R,tile), a partial, and a place for products. */
+/* Of a thread: Q (R,D), S (R,tile), a tile of keys or values (tile,D), a partial, and a
+ * place for products. */
 static size_t thread_numel(const attention_dims *d)
 {
     const size_t R = attention_rows(d, attention_step(d, ROWS));
     const size_t tile = min_size(d->Tk, TILE);
     const size_t place = product_place_numel(R, max_size(d->D, tile));
-    return (R * (d->D + tile) + partial_numel(R, d->D) + place + 15) / 16 * 16;
+    return (R * (d->D + tile) + tile * d->D + partial_numel(R, d->D) + place + 15) /
+           16 * 16;
 }
 
 size_t attention_forward_scratch(const attention_dims *d, size_t n_threads)
@@ -275,7 +289,7 @@ size_t attention_forward_scratch(const attention_dims *d, size_t n_threads)
 }
 
 /* The runs of [q0, end). */
-static void forward_queries(real *out, const real *q, const real *k, const real *v,
+static void forward_queries(real *out, const real *q, lvlm_stored k, lvlm_stored v,
                             const attention_dims *d, size_t g, size_t q0, size_t end,
                             worker w)
 {
@@ -290,7 +304,7 @@ static void forward_queries(real *out, const real *q, const real *k, const real 
 }
 
 /* Part number `part` of the keys for all queries, whose rows are those of `p`. */
-static void forward_part(const partial *p, const real *q, const real *k, const real *v,
+static void forward_part(const partial *p, const real *q, lvlm_stored k, lvlm_stored v,
                          const attention_dims *d, size_t g, size_t part, worker w)
 {
     const size_t G = attention_group(d), first = part * PART;
@@ -303,7 +317,7 @@ static void forward_part(const partial *p, const real *q, const real *k, const r
 }
 
 /* All queries in one task for each kv head and part of the keys. */
-static void forward_parts(real *out, const real *q, const real *k, const real *v,
+static void forward_parts(real *out, const real *q, lvlm_stored k, lvlm_stored v,
                           const attention_dims *d, size_t parts,
                           const ops_scratch *scratch)
 {
@@ -328,8 +342,8 @@ static void forward_parts(real *out, const real *q, const real *k, const real *v
     }
 }
 
-void attention_forward(real *out, const real *q, const real *k, const real *v,
-                       const attention_dims *dims, const ops_scratch *scratch)
+void attention_forward_stored(real *out, const real *q, lvlm_stored k, lvlm_stored v,
+                              const attention_dims *dims, const ops_scratch *scratch)
 {
     const attention_dims d = *dims;
     const size_t step = attention_step(&d, ROWS), parts = parts_of(&d);
@@ -345,4 +359,11 @@ void attention_forward(real *out, const real *q, const real *k, const real *v,
         for (size_t q0 = 0; q0 < d.Tq; q0 += step)
             forward_queries(out, q, k, v, &d, g, q0, min_size(q0 + step, d.Tq),
                             worker_of(&d, scratch, stride));
+}
+
+void attention_forward(real *out, const real *q, const real *k, const real *v,
+                       const attention_dims *dims, const ops_scratch *scratch)
+{
+    const lvlm_stored keys = { k, LVLM_REAL_DTYPE }, values = { v, LVLM_REAL_DTYPE };
+    attention_forward_stored(out, q, keys, values, dims, scratch);
 }

@@ -7,6 +7,7 @@
 #define LVLM_RUNTIME_OPS_ATTENTION_H
 
 #include "runtime/ops/dropout.h"
+#include "runtime/ops/stored.h"
 
 typedef struct attention_dims {
     size_t Tq, Tk;    /* query rows; key and value rows */
@@ -43,6 +44,9 @@ size_t attention_scratch(const attention_dims *dims, size_t n_threads);
  * out, q (Tq,heads*D) k, v (Tk,kv_heads*D) */
 void attention_forward(real *out, const real *q, const real *k, const real *v,
                        const attention_dims *dims, const ops_scratch *scratch);
+/* The same with keys and values of any dtype, widened a tile at a time. */
+void attention_forward_stored(real *out, const real *q, lvlm_stored k, lvlm_stored v,
+                              const attention_dims *dims, const ops_scratch *scratch);
 
 /* Accumulates; any gradient may be NULL. Probabilities are recomputed; operands are
  * rounded where those of the forward are.  dq, dout, q (Tq,heads*D)

@@ -102,12 +102,14 @@ static void multiply(const backward_args *a, const task *t, const attention_run 
 {
     const attention_dims *const d = a->d;
     const size_t R = (run->q1 - run->q0) * attention_group(d);
-    const size_t width = k1 - k0, ldv = d->kv_heads * d->D;
+    const size_t width = k1 - k0;
+    const attention_tile v = attention_tile_at(a->v, d, t->g, k0);
     assert(width <= t->tile && k1 <= d->Tk);
-    attention_scores(t->s, t->q, a->k, d, t->g, R, k0, k1, &t->place);
+    attention_scores(t->s, t->q, attention_tile_at(a->k, d, t->g, k0), d, R, width,
+                     &t->place);
     if (!needs_dp) return;
-    product_nt(t->dp, width, t->dout, d->D, a->v + k0 * ldv + t->g * d->D, ldv, R,
-               width, d->D, 1, 0, &t->place);
+    product_nt(t->dp, width, t->dout, d->D, v.data, v.ld, R, width, d->D, 1, 0,
+               &t->place);
     attention_drop(t->dp, d, t->g, run, k0, k1);
 }
 

@@ -44,13 +44,26 @@ attention_run attention_run_at(const attention_dims *d, size_t q0, size_t end);
 void attention_gather(real *rows, const real *x, const attention_dims *d, size_t g,
                       const attention_run *run);
 
-/* s (R,k1-k0) = scale q k^T, capped, for the keys [k0, k1) of kv head g. Where products
- * are rounded, operands of this one have two terms: exp makes an error of a large score
- * a relative one, many times that of its operands.
- * q (R,D)  k (Tk,kv_heads*D)  place: as for all products here */
-void attention_scores(real *s, const real *q, const real *k, const attention_dims *d,
-                      size_t g, size_t R, size_t k0, size_t k1,
-                      const product_place *place);
+/* Some keys or values of a kv head: rows D wide, `ld` apart. */
+typedef struct attention_tile {
+    const real *data;
+    size_t ld;
+} attention_tile;
+
+/* Those of kv head g from number `first` on.  x (Tk,kv_heads*D) */
+static inline attention_tile attention_tile_at(const real *x, const attention_dims *d,
+                                               size_t g, size_t first)
+{
+    const size_t ld = d->kv_heads * d->D;
+    return (attention_tile){ x + first * ld + g * d->D, ld };
+}
+
+/* s (R,width) = scale q k^T, capped, for the `width` keys k. Where products are
+ * rounded, operands of this one have two terms: exp makes an error of a large score a
+ * relative one, many times that of its operands.
+ * q (R,D)  place: as for all products here */
+void attention_scores(real *s, const real *q, attention_tile k, const attention_dims *d,
+                      size_t R, size_t width, const product_place *place);
 
 /* The part of [k0, k1) that query t sees, as offsets from k0. */
 void attention_visible(size_t *from, size_t *to, const attention_dims *d, size_t t,

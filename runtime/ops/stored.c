@@ -43,6 +43,14 @@ void stored_widen(real *out, lvlm_stored w, size_t first, size_t n)
     }
 }
 
+void stored_write(void *w, lvlm_dtype dtype, size_t first, const real *x, size_t n)
+{
+    char *const to = w;
+    assert(w != NULL && lvlm_dtype_is_weight(dtype));
+    lvlm_convert_values(to + first * lvlm_dtype_bytes(dtype), dtype, x, LVLM_REAL_DTYPE,
+                        n);
+}
+
 lvlm_stored stored_at(lvlm_stored w, size_t first)
 {
     if (w.data == NULL) return w;

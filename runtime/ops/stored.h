@@ -16,6 +16,10 @@ typedef struct lvlm_stored {
  * build, which rounds to nearest.  out (n)  w (first + n or more) */
 void stored_widen(real *out, lvlm_stored w, size_t first, size_t n);
 
+/* w[first + i] = x[i], i < n, rounded to nearest, ties to even, where the dtype is
+ * narrower than `real`. */
+void stored_write(void *w, lvlm_dtype dtype, size_t first, const real *x, size_t n);
+
 /* `w` from element `first` on, for instance one layer of a stacked tensor. */
 lvlm_stored stored_at(lvlm_stored w, size_t first);
 

@@ -55,10 +55,7 @@ static transformer_view view_of(const decoder_tape *t, const decoder *text, size
         .attn_drop = noise_at(t->noise, LVLM_DROPOUT_TEXT_BRANCHES, 2 * i, t->rows),
         .mlp_drop = noise_at(t->noise, LVLM_DROPOUT_TEXT_BRANCHES, 2 * i + 1, t->rows),
     };
-    if (t->cache != NULL) {
-        view.k = t->cache->blocks[i].k;
-        view.v = t->cache->blocks[i].v;
-    }
+    if (t->cache != NULL) view.cache = t->cache->blocks[i];
     if (text->blocks[i].is_cross) {
         cross_keys_view(&view, &t->keys);
         return view;

@@ -75,7 +75,7 @@ static void look(decoder_steps *t, const decoder *text, const decoder_row *rows,
         const kv_cache *const cache = rows[n].cache;
         transformer_row *const to = &t->rows[n];
         assert(rows[n].row < cache->capacity);
-        *to = (transformer_row){ .k = cache->blocks[i].k, .v = cache->blocks[i].v };
+        *to = (transformer_row){ .cache = cache->blocks[i] };
         if (b->is_cross) {
             to->S = cache->image_rows;
             to->lo = cache->image_lo;

@@ -5,18 +5,24 @@
 
 #include "formats/base/alloc.h"
 
-static bool grow(real **x, size_t rows, size_t K)
+static bool grow(void **x, size_t rows, size_t bytes)
 {
-    real *const grown = lvlm_realloc(*x, rows, K * sizeof **x);
+    void *const grown = lvlm_realloc(*x, rows, bytes);
     if (grown != NULL) *x = grown;
     return grown != NULL;
+}
+
+/* Of keys, or of values. */
+static size_t row_bytes(const kv_cache *cache, const transformer_config *c)
+{
+    return c->kv_heads * c->head_dim * lvlm_dtype_bytes(cache->dtype);
 }
 
 int kv_cache_reserve(kv_cache *cache, const transformer_config *c,
                      const transformer_block *blocks, size_t n_blocks, size_t rows,
                      size_t image_rows, lvlm_error *err)
 {
-    const size_t K = c->kv_heads * c->head_dim;
+    const size_t row = row_bytes(cache, c);
     assert(cache->blocks == NULL || cache->n_blocks == n_blocks);
     if (cache->blocks == NULL) {
         cache->blocks = lvlm_calloc(n_blocks, sizeof *cache->blocks);
@@ -25,11 +31,12 @@ int kv_cache_reserve(kv_cache *cache, const transformer_config *c,
     }
     if (rows <= cache->capacity) return 0;
     for (size_t i = 0; i < n_blocks; i++) {
-        kv_block *const b = &cache->blocks[i];
+        transformer_cache *const b = &cache->blocks[i];
         const size_t room = blocks[i].is_cross ? image_rows : rows;
         if (room == 0 || (blocks[i].is_cross && b->v != NULL)) continue;
-        FAIL_IF(!grow(&b->k, room, K) || !grow(&b->v, room, K), err, LVLM_ENOMEM,
+        FAIL_IF(!grow(&b->k, room, row) || !grow(&b->v, room, row), err, LVLM_ENOMEM,
                 "out of memory for the keys and values of %zu tokens", rows);
+        b->dtype = cache->dtype;
     }
     cache->capacity = rows;
     return 0;
@@ -47,6 +54,16 @@ void kv_cache_fill(kv_cache *cache, const lvlm_packing *text,
     cache->image_lo = cross_view->lo[text->N - 1];
     cache->image_hi = cross_view->hi[text->N - 1];
     cache->sees = cross_view->sees[text->N - 1];
+}
+
+uint64_t kv_cache_bytes(const kv_cache *cache, const transformer_config *c,
+                        const transformer_block *blocks)
+{
+    uint64_t rows = 0;
+    for (size_t i = 0; i < cache->n_blocks; i++)
+        if (cache->blocks[i].k != NULL)
+            rows += blocks[i].is_cross ? cache->image_rows : cache->capacity;
+    return 2 * rows * row_bytes(cache, c);
 }
 
 void kv_cache_free(kv_cache *cache)

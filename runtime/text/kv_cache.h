@@ -1,4 +1,5 @@
-/* kv_cache.h - keys and values of rows that were computed before.
+/* kv_cache.h - keys and values of rows that were computed before, and how they are
+ * stored: as `real`, or rounded to bf16.
  *
  *   self-attention    k, v (capacity,K) per block: rows [0, rows) of the text so far,
  *                     rotated; more rows are appended, and the last ones forgotten
@@ -11,13 +12,10 @@
 #include "runtime/batch/cross_view.h"
 #include "runtime/block/transformer.h"
 
-typedef struct kv_block {
-    real *k, *v;
-} kv_block;
-
-/* Zero it; free with kv_cache_free. */
+/* Zero it but for `dtype`; free with kv_cache_free. */
 typedef struct kv_cache {
-    kv_block *blocks; /* (n_blocks) */
+    lvlm_dtype dtype;          /* LVLM_REAL_DTYPE or LVLM_BF16 */
+    transformer_cache *blocks; /* (n_blocks) */
     size_t n_blocks;
     size_t rows, capacity;
     size_t length;     /* T of the text's pass: what rotary frequencies follow from */
@@ -36,6 +34,9 @@ int kv_cache_reserve(kv_cache *cache, const transformer_config *config,
  * image: later rows attend to what the last one does. */
 void kv_cache_fill(kv_cache *cache, const lvlm_packing *text,
                    const lvlm_cross_view *cross_view);
+/* The memory of a cache. */
+uint64_t kv_cache_bytes(const kv_cache *cache, const transformer_config *config,
+                        const transformer_block *blocks);
 void kv_cache_free(kv_cache *cache);
 
 #endif

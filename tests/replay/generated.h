@@ -16,6 +16,7 @@
 enum { RECORDINGS = 13 /* at least */, MOST = 64 /* tokens in one */ };
 
 static scratch place;
+static bool cache_bf16; /* of the models of recordings, as lvlm_model_options has it */
 
 static inline int make_place(void **state)
 {
@@ -57,7 +58,10 @@ static inline void open_recording(recording *r, const fixture *f, const char *fi
     native_convert(f->model, scratch_path(&place, "model.lvlm"));
     (void)snprintf(path, sizeof path, LVLM_FIXTURES "/%s", r->name);
     if (lvlm_checkpoint_open(&r->file, path, NULL, &err) < 0) fail_msg("%s", err.text);
-    const lvlm_model_options options = { compute, 2, meta(r, "reference") };
+    const lvlm_model_options options = { .compute = compute,
+                                         .threads = 2,
+                                         .reference = meta(r, "reference"),
+                                         .cache_bf16 = cache_bf16 };
     if (lvlm_model_open(&r->model, scratch_path(&place, "model.lvlm"), &options, &err) <
         0)
         fail_msg("%s: %s", r->name, err.text);

@@ -284,6 +284,17 @@ static void texts_that_are_generated_together_are_the_same(void **state)
     visit_all(LVLM_COMPUTE_F32, expect_together);
 }
 
+/* Keys and values are rounded; all else of the above holds. */
+static void steps_are_the_same_with_a_cache_in_bf16(void **state)
+{
+    (void)state;
+    cache_bf16 = true;
+    visit_all(LVLM_COMPUTE_F32, expect_runs);
+    visit_all(LVLM_COMPUTE_F32, expect_neighbours);
+    visit_all(LVLM_COMPUTE_F32, expect_together);
+    cache_bf16 = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +303,7 @@ int main(void)
         cmocka_unit_test(a_step_that_is_refused_changes_nothing),
         cmocka_unit_test(tokens_are_the_same_with_lookup),
         cmocka_unit_test(texts_that_are_generated_together_are_the_same),
+        cmocka_unit_test(steps_are_the_same_with_a_cache_in_bf16),
     };
     return cmocka_run_group_tests(tests, make_place, remove_place);
 }

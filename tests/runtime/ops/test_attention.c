@@ -169,6 +169,36 @@ static void attention_forward_works_in_place(void **state)
     }
 }
 
+/* Keys and values in bf16 are those numbers. */
+static void attention_reads_keys_as_they_are_stored(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < 2 * COUNT(rows); k++) {
+        const size_t r = k / 2, n = rows[r].Tk * rows[r].kv_heads * rows[r].D;
+        const size_t width = rows[r].Tq * rows[r].heads * rows[r].D;
+        attention_case c = case_number(k);
+        uint16_t *const keys = test_calloc(n, sizeof *keys);
+        uint16_t *const values = test_calloc(n, sizeof *values);
+        double *const stored = test_calloc(width, sizeof *stored);
+        const lvlm_stored kept = { keys, LVLM_BF16 }, weighed = { values, LVLM_BF16 };
+        stored_write(keys, LVLM_BF16, 0, c.k, n / 2);
+        stored_write(keys, LVLM_BF16, n / 2, c.k + n / 2, n - n / 2);
+        stored_write(values, LVLM_BF16, 0, c.v, n);
+        for (size_t i = 0; i < n; i++) {
+            const double before = c.k[i];
+            stored_widen(&c.k[i], kept, i, 1);
+            assert_true(fabs(c.k[i] - before) <= fabs(before) / 256);
+        }
+        stored_widen(c.v, weighed, 0, n);
+        attention_forward(c.out, c.q, c.k, c.v, &c.dims, &c.scratch);
+        attention_forward_stored(stored, c.q, kept, weighed, &c.dims, &c.scratch);
+        for (size_t i = 0; i < width; i++)
+            ASSERT_CLOSE(stored[i], c.out[i], 1e-14 /* observed 0 */);
+        test_free(keys), test_free(values), test_free(stored);
+        case_free(&c);
+    }
+}
+
 static void attention_never_reads_keys_outside_the_span(void **state)
 {
     const attention_row row = { 4, 12, 2, 1, 3, 0, FULL };
@@ -420,6 +450,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_forward_equals_the_formula),
         cmocka_unit_test(attention_forward_works_in_place),
+        cmocka_unit_test(attention_reads_keys_as_they_are_stored),
         cmocka_unit_test(attention_never_reads_keys_outside_the_span),
         cmocka_unit_test(attention_keeps_a_nan_in_its_range),
         cmocka_unit_test(attention_scratch_is_bounded),

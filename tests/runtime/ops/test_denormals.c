@@ -33,7 +33,7 @@ static real score(size_t t, size_t j)
 static void attention_has_no_denormals(void **state)
 {
     static real q[T * T], k[T * T], v[T * T], out[T * T], dout[T * T];
-    static real dq[T * T], dk[T * T], dv[T * T], scratch[2 * T * T];
+    static real dq[T * T], dk[T * T], dv[T * T], scratch[3 * T * T];
     static size_t lo[T], hi[T];
     const attention_dims dims = { T, T, 1, 1, T, 1, 0, lo, hi };
     const ops_scratch memory = { scratch, COUNT(scratch), 1 };
