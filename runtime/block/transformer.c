@@ -142,6 +142,27 @@ static void make_keys(transformer_acts *a, const transformer_block *b,
         put_keys(&view->cache, 0, a->k, a->v, S, c->kv_heads * c->head_dim);
 }
 
+/* The wanted rows take the place of all of them, and are all that the view has. */
+static transformer_view leave_wanted(transformer_acts *a, const transformer_config *c,
+                                     const transformer_view *view)
+{
+    const size_t first = view->wanted[0], M = view->n_wanted, half = c->head_dim / 2;
+    transformer_view rest = *view;
+    assert(view->wanted[M - 1] == first + M - 1 && view->rows == NULL);
+    assert(!dropout_drops(&view->attention_drop) && !dropout_drops(&view->attn_drop) &&
+           !dropout_drops(&view->mlp_drop));
+    select_rows_forward(a->x, view->wanted, M, c->hidden);
+    select_rows_forward(a->normed1, view->wanted, M, c->hidden);
+    rest.N = M;
+    rest.wanted = NULL;
+    rest.lo += first;
+    rest.hi += first;
+    if (rest.cosines != NULL) rest.cosines += first * half;
+    if (rest.sines != NULL) rest.sines += first * half;
+    if (rest.logn != NULL) rest.logn += first;
+    return rest;
+}
+
 /* From the norm, keys and values to a->attn; S rows of keys. */
 static void attention_branch(transformer_acts *a, const transformer_block *b,
                              const transformer_config *c, const transformer_view *view,
@@ -221,7 +242,8 @@ void transformer_forward(transformer_acts *a, const transformer_block *b,
                          const ops_scratch *scratch)
 {
     make_keys(a, b, c, view, scratch);
-    forward_rows(a, b, c, view, rows_of_keys(b, view), scratch);
+    const transformer_view rest = view->only_keys ? leave_wanted(a, c, view) : *view;
+    forward_rows(a, b, c, &rest, rows_of_keys(b, view), scratch);
 }
 
 /* ---- backward -------------------------------------------------------------------- */

@@ -14,7 +14,8 @@
  * F = mlp, S rows of keys and values: N in self-attention.
  *
  * After attention no row reads another, so rows whose result is not needed can be left
- * out of the second half: M rows remain.
+ * out of the second half: M rows remain. If they are in one piece and there is no
+ * backward, only keys and values are computed of the others.
  *
  *   transformer_weights.c   names, shapes, fields
  *   transformer.c           one block
@@ -90,6 +91,8 @@ typedef struct transformer_view {
     const size_t *wanted;        /* (n_wanted) rows that remain after attention,
                                     increasing; NULL: all */
     size_t n_wanted;
+    bool only_keys; /* of the others, which are before the first of them or after the
+                       last; forward only */
     transformer_cache cache;     /* where the S keys and values are put, if anywhere */
     const transformer_row *rows; /* (N) in place of lo, hi, cache, S and states: each
                                     row has the results that it has by itself, if they

@@ -209,6 +209,8 @@ int pass_make_scratch(pass *t, lvlm_error *err)
     const bool images = pass_has_images(t);
     const size_t numel = LARGEST(
         transformer_scratch(&p->text.config.block, text->N, t->cross_view.n_keys, n),
+        transformer_scratch(&p->text.config.block, max_size(text->n_targets, 1),
+                            text->N, n),
         head_scratch(&p->head, n), adapters_scratch(&p->adapters, n),
         images ? tower_scratch(p->tower, &t->features, n) : 0,
         images ? p->connector->kind->scratch(p->connector, &t->features, n) : 0);

@@ -68,6 +68,8 @@ static transformer_view view_of(const decoder_tape *t, const decoder *text, size
     if (i == t->narrows && t->n_wanted < t->N) {
         view.wanted = t->wanted;
         view.n_wanted = t->n_wanted;
+        view.only_keys = t->blocks.options.keep == TAPE_NOTHING &&
+                         t->wanted[t->n_wanted - 1] == t->wanted[0] + t->n_wanted - 1;
     }
     return view;
 }

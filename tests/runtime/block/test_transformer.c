@@ -3,7 +3,7 @@
 #include "runtime/block/transformer.h"
 #include "tests/runtime/block/block_test.h"
 
-enum { N = 7, KEYS = 6, SCRATCH = 1 << 16 };
+enum { N = 7, KEYS = 6, WANTED = 3, SCRATCH = 1 << 16 };
 
 /* What a block has, besides its configuration. */
 enum {
@@ -327,6 +327,53 @@ static void a_tape_keeps_only_what_backward_reads(void **state)
     free(b);
 }
 
+/* The rows that are wanted, as they are if all queries are computed or only theirs. */
+static void expect_only_keys(unsigned has, size_t first)
+{
+    const size_t wanted[WANTED] = { first, first + 1, first + 2 };
+    const transformer_tape_options options = { .N = N, .M = WANTED };
+    real kept[WANTED * 16];
+    bench *const b = calloc(1, sizeof *b);
+    assert_non_null(b);
+    b->config = text;
+    b->scratch = (ops_scratch){ b->scratch_data, SCRATCH, 1 };
+    fill_block(b, has);
+    fill_view(b, has);
+    b->view.wanted = wanted;
+    b->view.n_wanted = WANTED;
+    b->x = block_place(&b->places, "input", N * text.hidden, 1);
+    assert_int_equal(transformer_tape_make(&b->tape, &b->memory, &b->config, &b->block,
+                                           1, &options, NULL),
+                     0);
+    const size_t Q = text.heads * text.head_dim;
+    real *const q = b->tape.shared.q;
+    for (int only_keys = 0; only_keys < 2; only_keys++) {
+        b->view.only_keys = only_keys;
+        for (size_t i = 0; i < N * Q; i++) q[i] = NAN;
+        const real *const out =
+            transformer_tape_forward(&b->tape, 0, b->x, &b->view, &b->scratch);
+        for (size_t i = 0; i < WANTED * text.hidden; i++) {
+            assert_true(!only_keys || fabs(out[i] - kept[i]) < 1e-13); /* observed 0 */
+            kept[i] = out[i];
+        }
+        for (size_t i = WANTED * Q; i < N * Q; i++)
+            assert_true((bool)isnan(q[i]) == (only_keys != 0));
+    }
+    block_free(&b->places);
+    workspace_free(&b->memory);
+    free(b);
+}
+
+static void only_keys_are_computed_of_rows_that_are_not_wanted(void **state)
+{
+    (void)state;
+    for (size_t first = 0; first + WANTED <= N; first++) {
+        expect_only_keys(GATED | ROPE | LOGN | BIASES, first);
+        expect_only_keys(GATED | POST_NORMS, first);
+        expect_only_keys(GATED | ROPE | HEAD_NORMS, first);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +385,7 @@ int main(void)
         cmocka_unit_test(gradients_under_dropout_are_slopes),
         cmocka_unit_test(each_branch_is_dropped),
         cmocka_unit_test(a_tape_keeps_only_what_backward_reads),
+        cmocka_unit_test(only_keys_are_computed_of_rows_that_are_not_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
