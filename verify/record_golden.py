@@ -415,21 +415,36 @@ class Blockwise:
         return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
-def cached(past, mask, n):
-    """Keys and values of the layers that kept a row for every token, as [rows, heads * width], after n
-    tokens, of which the last was not read."""
+def pairs_of(past):
+    """Keys and values of each layer, as [1, heads, rows, width]."""
     if past is None:
         raise Refused("--cache: the reference returns none")
     if hasattr(past, "layers"):
-        pairs = [(getattr(x, "keys", None), getattr(x, "values", None)) for x in past.layers]
-    else:
-        pairs = [tuple(x)[:2] for x in (past if isinstance(past, tuple) else past.to_legacy_cache())]
+        return [(getattr(x, "keys", None), getattr(x, "values", None)) for x in past.layers]
+    if isinstance(past, tuple):
+        return [tuple(x)[:2] for x in past]
+    return list(zip(past.key_cache, past.value_cache))
+
+
+def cached(past, mask, n, left):
+    """Keys and values of the layers that kept a row for every token, or the last ones of a window, which
+    are named, as [rows, heads * width], after n tokens, of which the last was not read."""
     real = torch.cat([mask.bool(), torch.ones(n - 1, dtype=torch.bool)])
-    found = {}
-    for i, pair in enumerate(pairs):
-        if all(isinstance(x, torch.Tensor) and x.dim() == 4 and x.shape[2] == len(real) for x in pair):
-            rows = [x[0].transpose(0, 1).flatten(1)[real] for x in pair]
-            found.update({f"cache.{i}.keys": rows[0], f"cache.{i}.values": rows[1]})
+    found, lost = {}, 0
+    for i, pair in enumerate(pairs_of(past)):
+        m = pair[0].shape[2] if all(isinstance(x, torch.Tensor) and x.dim() == 4 for x in pair) else 0
+        slides = m < len(real) and getattr(getattr(past, "layers", [None] * (i + 1))[i], "is_sliding", False)
+        if m != len(real) and not (m and slides):
+            lost += 1
+            continue
+        for name, x in zip(("keys", "values"), pair):
+            # generate() does not count padding, the forward does: the angles of keys are others
+            if name == "values" or bool(mask.all()):
+                found[f"cache.{i}.{name}"] = x[0].transpose(0, 1).flatten(1)[real[-m:]]
+                if slides:
+                    found[f"rows.cache.{i}.{name}"] = (real.cumsum(0) - 1)[-m:][real[-m:]]
+    left += [f"the cache of {lost} layers"] if lost else []
+    left += [] if bool(mask.all()) else ["cached keys, as the text is padded"]
     return found
 
 
@@ -490,8 +505,11 @@ class Reference:
             raise Refused("--tokens: needs a batch of one text")
         if self.restated:
             rounds = []
+            self.model.cache = {}
             with throughout(self.double):
                 tokens, _ = self.restated.generate(self.model, prompt, {"most": n}, rounds.append)
+            pairs = tuple(tuple(x.unsqueeze(1) for x in pair) for pair in self.model.cache.values())
+            self.past = pairs, torch.ones_like(prompt["input_ids"][0]), len(tokens)
             return tokens, {f"round.{i}.logits": x for i, x in enumerate(rounds)}
         turns = []
         if self.model.config.model_type == "qwen":
@@ -741,11 +759,14 @@ def fit(stages, most, mask):
 
 def ends_of(cache, most, left):
     """All layers, or only the first and the last."""
-    layers = sorted({int(k.split(".")[1]) for k in cache})
+    def layer(name):
+        return int(name.split(".")[-2])
+
+    layers = sorted({layer(k) for k in cache})
     if sum(map(size, cache.values())) <= most or len(layers) < 3:
         return cache
     left.append(f"the cache of {len(layers) - 2} layers between the first and the last")
-    return {k: t for k, t in cache.items() if int(k.split(".")[1]) in (layers[0], layers[-1])}
+    return {k: t for k, t in cache.items() if layer(k) in (layers[0], layers[-1])}
 
 
 def fit_largest(tensors, most):
@@ -932,7 +953,8 @@ def run(args):
         tensors.update(rounds, **{"out.tokens": tokens})
         settings = getattr(reference.model, "generation_config", None)
         if args.cache:
-            tensors.update(ends_of(cached(*reference.past), args.max_size * 1e6 / 4, left))
+            cache = cached(*reference.past, left)
+            tensors.update(ends_of(cache, args.max_size * 1e6 / 4, left))
         meta["repetition_penalty"] = str(getattr(settings, "repetition_penalty", None) or 1.0)
     gradients, weights = {}, {}
     if args.grads or args.steps:
