@@ -137,13 +137,19 @@ static bool last_word(const char **word, size_t *number, const char *name)
     return true;
 }
 
+/* Of gradients it is "weight" or "bias", which tells nothing. */
+static bool has_word(const lvlm_plot *p, size_t i)
+{
+    return !p->replay->stages[i].is_gradient;
+}
+
 /* Is there a word that is wider than the place below its stage? */
 static bool has_wide_word(const lvlm_plot *p)
 {
     const char *word;
     size_t number;
     for (size_t i = 0; i < p->replay->n_stages; i++)
-        if (!last_word(&word, &number, p->replay->stages[i].name) &&
+        if (has_word(p, i) && !last_word(&word, &number, p->replay->stages[i].name) &&
             (double)strlen(word) * TICK_CHARACTER > p->slot + TICK_CHARACTER)
             return true;
     return false;
@@ -190,5 +196,5 @@ void lvlm_plot_put_names(lvlm_strbuf *out, const lvlm_plot *p)
     double taken = 0;
     for (size_t i = 0; i < p->n_parts; i++) put_part(out, p, &p->parts[i]);
     for (size_t i = 0; i < p->replay->n_stages; i++)
-        put_tick(out, p, i, distance, &taken);
+        if (has_word(p, i)) put_tick(out, p, i, distance, &taken);
 }
