@@ -246,9 +246,7 @@ run_tower() { # growth with patches
     for side in 44 88; do
         turns tower "forward, $((side * side)) patches" "$side" 8
     done
-    for mode in $modes; do
-        forward tower "forward, 20736 patches" "$mode" "$(inputs tower 144 8)"
-    done
+    forward tower "forward, 20736 patches" f32 "$(inputs tower 144 8)"
 }
 
 run_3b() {
