@@ -193,6 +193,7 @@ typedef struct lvlm_projection {
     X(LVLM_SUFFIX_SEEN_UNLABELLED,    "suffix_seen_unlabelled")       \
     X(LVLM_CAUSAL_UNTYPED,            "causal_untyped")               \
     X(LVLM_FINAL_SOFTCAP,             "final_softcap")                \
+    X(LVLM_IMAGE_ROWS_SCALED,         "image_rows_scaled")            \
     X(LVLM_SLIDING_WINDOW_PREFIX,     "sliding_window_prefix")        \
     X(LVLM_SLIDING_WINDOW,            "sliding_window")               \
     X(LVLM_STORED_HEAD_IGNORED,       "stored_head_ignored")          \

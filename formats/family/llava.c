@@ -315,6 +315,9 @@ static const lvlm_dropout_row dropouts[] = {
 /* ---- where transformers differs ------------------------------------------------- */
 
 static const lvlm_difference differences[] = {
+    { LVLM_IMAGE_ROWS_SCALED, NULL, "5.4", "text.embed",
+      "with Gemma, image rows are multiplied by sqrt(hidden_size), as words are; later "
+      "versions take them as the connector makes them" },
     { LVLM_FINAL_SOFTCAP, NULL, "4.52", "logits",
       "with Gemma 2, logits pass cap * tanh(logits / cap); later versions do without" },
     STORED_HEAD_IGNORED,

@@ -18,7 +18,18 @@ static dropout embed_drop(const decoder_tape *t)
     return noise_at(t->noise, LVLM_DROPOUT_TEXT_EMBED, 0, t->rows);
 }
 
-/* x = scaled embeddings after dropout, and image rows as they are. */
+static real image_scale(const decoder_config *c)
+{
+    return c->scales_images ? (real)c->embed_scale : 1;
+}
+
+static void put_image_row(real *x, const real *row, const decoder_config *c)
+{
+    const real scale = image_scale(c);
+    for (size_t i = 0; i < c->block.hidden; i++) x[i] = scale * row[i];
+}
+
+/* x = scaled embeddings after dropout, and image rows. */
 static void embed(real *x, const decoder *text, const decoder_tape *t,
                   const real *image_rows)
 {
@@ -32,7 +43,7 @@ static void embed(real *x, const decoder *text, const decoder_tape *t,
     dropout_rows(x, &drop, NULL, p->N, C);
     for (size_t n = 0; n < p->N; n++)
         if (p->image_row[n] >= 0)
-            memcpy(x + n * C, image_rows + (size_t)p->image_row[n] * C, C * sizeof *x);
+            put_image_row(x + n * C, image_rows + (size_t)p->image_row[n] * C, c);
     if (c->nudge) nudge_forward(x, p->N * C);
 }
 
@@ -147,7 +158,8 @@ static void embed_gradient(const decoder *text, const decoder_tape *t, real *dx,
     const size_t C = c->block.hidden;
     for (size_t n = 0; dimage_rows != NULL && n < p->N; n++)
         if (p->image_row[n] >= 0)
-            add_forward(dimage_rows + (size_t)p->image_row[n] * C, dx + n * C, C);
+            add_scaled_forward(dimage_rows + (size_t)p->image_row[n] * C, dx + n * C,
+                               image_scale(c), C);
     if (text->embed.grad == NULL) return;
     dropout_rows(dx, &drop, NULL, p->N, C);
     embed_backward(text->embed.grad, dx, p->ids, c->pad, (real)c->embed_scale, p->N,

@@ -43,8 +43,9 @@ typedef struct decoder_config {
     bool window_cuts_prefix; /* as early versions of the reference do */
     int64_t first_position;  /* of column 0 */
     size_t max_positions;    /* that the model was trained on; computed beyond them */
-    double embed_scale;
-    bool nudge;  /* what enters block 0 is moved by its last bit (model.h) */
+    double embed_scale;      /* of words ... */
+    bool scales_images; /* ... and of image rows, as versions of the reference do */
+    bool nudge;         /* what enters block 0 is moved by its last bit (model.h) */
     bool causal; /* rows attend to those before; else the prefix to all of itself */
     lvlm_prefix_rules prefix;
     bool attends_unseeing; /* rows without an image attend to all of them anyway, as

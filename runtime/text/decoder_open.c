@@ -106,6 +106,7 @@ static const struct {
     size_t offset;
 } switches[] = {
 #define SWITCH(field) offsetof(decoder_config, field)
+    { LVLM_IMAGE_ROWS_SCALED, SWITCH(scales_images) },
     { LVLM_SLIDING_WINDOW_PREFIX, SWITCH(window_cuts_prefix) },
     { LVLM_SUFFIX_SEEN_UNLABELLED, SWITCH(prefix.unlabelled_is_prefix) },
     { LVLM_CAUSAL_UNTYPED, SWITCH(prefix.untyped_is_suffix) },
