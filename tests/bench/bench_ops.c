@@ -8,6 +8,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "formats/container/numeric.h"
 #include "runtime/kernel/multiply.h"
@@ -192,6 +193,14 @@ static void bench_elementwise(size_t N, size_t C, size_t n_threads)
     free(x), free(y), free(w), free(scratch.data);
 }
 
+/* Values of about 0.01 in each dtype. */
+static char *operand(size_t n_bytes)
+{
+    char *const x = array(n_bytes, 1);
+    memset(x, 0x3c, n_bytes);
+    return x;
+}
+
 /* A block of a kernel whose operands stay in the first two caches, on each thread: the
  * most that products can reach. */
 static void bench_kernel(const char *kind, const lvlm_kernel *kernel, bool is_float,
@@ -206,14 +215,14 @@ static void bench_kernel(const char *kind, const lvlm_kernel *kernel, bool is_fl
         const double start = omp_get_wtime();
 #pragma omp parallel num_threads((int)n_threads)
         {
-            real *const left = random_reals(rows * VALUES);
-            real *const right = random_reals(columns * VALUES);
-            real *const sums = random_reals(rows * columns);
+            char *const left = operand(rows * VALUES * bytes);
+            char *const right = operand(columns * VALUES * bytes);
+            float *const sums = array(rows * columns, sizeof *sums);
             const size_t panel = LVLM_PANEL * VALUES * bytes;
             const lvlm_block b = {
-                .left = { (const char *)left, VALUES * bytes, LVLM_STEP * bytes, 0,
-                          bytes, 1, is_float },
-                .right = { (const char *)right, panel, panel * LVLM_STEP / VALUES, 1 },
+                .left = { left, VALUES * bytes, LVLM_STEP * bytes, 0, bytes, 1,
+                          is_float },
+                .right = { right, panel, panel * LVLM_STEP / VALUES, 1 },
                 .n_values = VALUES,
                 .n_panels = kernel->panels,
                 .levels = 1,

@@ -26,7 +26,7 @@ function ratio(ours, theirs) {
 function speed(row, ours, flop) {
     flop = row FS "-" FS "flop"
     if (!(flop in figures) || !(ours in figures)) return ""
-    return sprintf("%.0f", figures[flop] / least(figures[ours]) / 1e9)
+    return sprintf("%.3g", figures[flop] / least(figures[ours]) / 1e9)
 }
 
 # The type in which the reference does what is compared with ours in `mode`.
