@@ -65,6 +65,7 @@ typedef struct lvlm_manifest {
     lvlm_target **by_name; /* the same, sorted by name */
     lvlm_extra *extras;    /* in order of name */
     size_t n_extras;
+    bool is_cut;        /* by lvlm_manifest_cut */
     lvlm_ledger ledger; /* native files: the checkpoint's; else empty */
     lvlm_arena arena;
 } lvlm_manifest;

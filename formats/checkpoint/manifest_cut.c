@@ -40,6 +40,7 @@ int lvlm_manifest_cut(lvlm_manifest *m, uint64_t layers, lvlm_error *err)
             "cannot be cut to %" PRIu64 " decoder blocks: it has %" PRIu64, layers,
             all);
     cut_lists(text, layers);
+    m->is_cut = layers < all;
     cJSON_SetNumberValue(count, (double)layers);
     size_t n = 0;
     for (size_t i = 0; i < m->n_targets; i++)

@@ -47,7 +47,7 @@ static bool has_cross_layers(const decoder *text)
 }
 
 /* How images enter the text, or are attended to. */
-static int fit_text(const pipeline *p, lvlm_error *err)
+static int fit_text(const pipeline *p, bool is_cut, lvlm_error *err)
 {
     const lvlm_image_spec *const images = &p->spec.images;
     const char *const word = lvlm_splice_word(p->spec.splice);
@@ -64,7 +64,7 @@ static int fit_text(const pipeline *p, lvlm_error *err)
             "but the tower '%s' gives class rows among them",
             word, images->tower);
     FAIL_IF(
-        crosses && !has_layers, err, LVLM_EFORMAT,
+        crosses && !has_layers && !is_cut, err, LVLM_EFORMAT,
         "configuration: text.splice '%s', but text.cross_layers names no block that "
         "looks at images",
         word);
@@ -75,8 +75,8 @@ static int fit_text(const pipeline *p, lvlm_error *err)
     return 0;
 }
 
-int pipeline_fit(const pipeline *p, lvlm_error *err)
+int pipeline_fit(const pipeline *p, bool is_cut, lvlm_error *err)
 {
     TRY(fit_connector(p, err));
-    return fit_text(p, err);
+    return fit_text(p, is_cut, err);
 }

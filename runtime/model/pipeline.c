@@ -42,7 +42,7 @@ static int open_parts(pipeline *p, const lvlm_manifest *manifest,
     TRY(connector_open(&p->connector, manifest, &p->spec.rows, err));
     TRY(decoder_open(&p->text, manifest, reference, err));
     p->text.config.nudge = options->nudge;
-    TRY(pipeline_fit(p, err));
+    TRY(pipeline_fit(p, manifest->is_cut, err));
     return head_open(&p->head, manifest, reference, err);
 }
 

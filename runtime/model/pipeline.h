@@ -89,8 +89,9 @@ size_t pass_tower_part(const pass *t, size_t first);
 int pass_tower_plan(features *out, lvlm_images_part *part, const pass *t, size_t first,
                     size_t n, lvlm_arena *arena, lvlm_error *err);
 
-/* Do the parts take what they are given (fit.c)? LVLM_EFORMAT names both sides. */
-int pipeline_fit(const pipeline *p, lvlm_error *err);
+/* Do the parts take what they are given (fit.c)? Of a cut model, the blocks that
+ * look at images may be missing. LVLM_EFORMAT names both sides. */
+int pipeline_fit(const pipeline *p, bool is_cut, lvlm_error *err);
 
 /* footprint.c, as engine.h has it. */
 int pipeline_backward_bytes(void *model, uint64_t *out, const lvlm_checkpoint *inputs,
