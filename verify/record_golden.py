@@ -415,36 +415,36 @@ class Blockwise:
         return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
-def pairs_of(past):
-    """Keys and values of each layer, as [1, heads, rows, width]."""
+def layers_of(past):
+    """Keys and values of each layer, as [1, heads, rows, width], and whether it keeps only a window."""
     if past is None:
         raise Refused("--cache: the reference returns none")
     if hasattr(past, "layers"):
-        return [(getattr(x, "keys", None), getattr(x, "values", None)) for x in past.layers]
-    if isinstance(past, tuple):
-        return [tuple(x)[:2] for x in past]
-    return list(zip(past.key_cache, past.value_cache))
+        return [(getattr(x, "keys", None), getattr(x, "values", None), getattr(x, "is_sliding", False))
+                for x in past.layers]
+    pairs = past if isinstance(past, tuple) else zip(past.key_cache, past.value_cache)
+    return [(*tuple(x)[:2], False) for x in pairs]
 
 
 def cached(past, mask, n, left):
     """Keys and values of the layers that kept a row for every token, or the last ones of a window, which
     are named, as [rows, heads * width], after n tokens, of which the last was not read."""
     real = torch.cat([mask.bool(), torch.ones(n - 1, dtype=torch.bool)])
+    padded = not mask.all()
     found, lost = {}, 0
-    for i, pair in enumerate(pairs_of(past)):
-        m = pair[0].shape[2] if all(isinstance(x, torch.Tensor) and x.dim() == 4 for x in pair) else 0
-        slides = m < len(real) and getattr(getattr(past, "layers", [None] * (i + 1))[i], "is_sliding", False)
-        if m != len(real) and not (m and slides):
+    for i, (keys, values, slides) in enumerate(layers_of(past)):
+        m = keys.shape[2] if all(isinstance(x, torch.Tensor) and x.dim() == 4 for x in (keys, values)) else 0
+        cut = slides and 0 < m < len(real)
+        if m != len(real) and not cut:
             lost += 1
             continue
-        for name, x in zip(("keys", "values"), pair):
-            # generate() does not count padding, the forward does: the angles of keys are others
-            if name == "values" or bool(mask.all()):
-                found[f"cache.{i}.{name}"] = x[0].transpose(0, 1).flatten(1)[real[-m:]]
-                if slides:
-                    found[f"rows.cache.{i}.{name}"] = (real.cumsum(0) - 1)[-m:][real[-m:]]
+        # generate() does not count padding, the forward does: the angles of keys are others
+        for name, x in [("values", values)] if padded else [("keys", keys), ("values", values)]:
+            found[f"cache.{i}.{name}"] = x[0].transpose(0, 1).flatten(1)[real[-m:]]
+            if cut:
+                found[f"rows.cache.{i}.{name}"] = (real.cumsum(0) - 1)[-m:][real[-m:]]
     left += [f"the cache of {lost} layers"] if lost else []
-    left += [] if bool(mask.all()) else ["cached keys, as the text is padded"]
+    left += ["cached keys, as the text is padded"] if padded else []
     return found
 
 

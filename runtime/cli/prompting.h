@@ -93,7 +93,7 @@ LVLM_MUST_CHECK int prompting_note_options(const prompting_args *args,
 LVLM_MUST_CHECK int prompting_spare(const prompting *p, const prompting_args *args,
                                     const lvlm_outputs *outputs, const char *model,
                                     lvlm_error *err);
-/* Not over the last two. */
+/* Not over images and videos. */
 LVLM_MUST_CHECK int prompting_spare_pictures(const lvlm_prompt *prompt,
                                              const lvlm_outputs *outputs,
                                              lvlm_error *err);

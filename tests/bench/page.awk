@@ -23,10 +23,10 @@ function ratio(ours, theirs) {
 }
 
 # GFLOP/s of linear maps, or GB/s.
-function speed(row, ours, flop) {
-    flop = row FS "-" FS "flop"
-    if (!(flop in figures) || !(ours in figures)) return ""
-    return sprintf("%.3g", figures[flop] / least(figures[ours]) / 1e9)
+function speed(row, ours, amount) {
+    amount = row FS "-" FS "amount"
+    if (!(amount in figures) || !(ours in figures)) return ""
+    return sprintf("%.3g", figures[amount] / least(figures[ours]) / 1e9)
 }
 
 # The type in which the reference does what is compared with ours in `mode`.
@@ -82,7 +82,7 @@ NR == FNR { machine[++n_machine] = "| " $1 " | " $2 " |"; next }
         modes[row] = " "
         rows[++n_rows] = row
     }
-    if ($4 != "flop" && !index(modes[row], " " $3 " ")) modes[row] = modes[row] $3 " "
+    if ($4 != "amount" && !index(modes[row], " " $3 " ")) modes[row] = modes[row] $3 " "
     figures[key] = figures[key] " " $5
     if ($6 > most[key] + 0) most[key] = $6
 }

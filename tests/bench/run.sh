@@ -119,8 +119,8 @@ modes="f32 bf16x2 bf16"
 turns() {
     model=$1 name=$2
     shift 2
-    flop=$("$top/build/tests/bench_make" work "$dir/$model" "$@")
-    record "$model" "$name" - flop "$flop" 0 0
+    amount=$("$top/build/tests/bench_make" work "$dir/$model" "$@")
+    record "$model" "$name" - amount "$amount" 0 0
     each_round turn "$model" "$name" "$(inputs "$model" "$@")"
 }
 
@@ -192,7 +192,7 @@ training() { ln -f "$2" "$dir/$1-batches/batch-000.safetensors"; }
 
 conversion() { # MODEL - cp and what reads or writes every byte
     for work in cp hf2native checksum; do
-        record "$1" "$work" - flop "$(stat -c %s "$dir/$1.lvlm")" 0 0
+        record "$1" "$work" - amount "$(stat -c %s "$dir/$1.lvlm")" 0 0
     done
     rm -rf "$dir/copy" "$dir/copy.lvlm"; sync
     measure cp -rL "$dir/$1" "$dir/copy"
@@ -234,7 +234,8 @@ run_middle() { # growth with tokens; decoding
 
 both_decode() { # MODEL INPUTS
     # of one token as many bytes of bf16 as operations
-    record "$1" decode - flop "$("$top/build/tests/bench_make" work "$dir/$1" 0 1)" 0 0
+    amount=$("$top/build/tests/bench_make" work "$dir/$1" 0 1)
+    record "$1" decode - amount "$amount" 0 0
     for _ in $(seq "$rounds"); do
         decode "$1" f32 "$2"
         reference "$1" decode bf16 "$2" decode --calls 1

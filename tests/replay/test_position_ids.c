@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/collect.h"
-#include "tests/convert/converted.h"
+#include "tests/replay/forwarded.h"
 #include "tests/runtime/synthetic.h"
 #include "tests/support/scratch.h"
 
@@ -126,19 +125,12 @@ static const struct {
         { -6.27639, 7.86573, 36.39816, 2.64567 } } },
 };
 
-/* The logits of `inputs`, into `list`. */
-static void forward(lvlm_stage_list *list, const char *native,
-                    const lvlm_checkpoint *inputs, const char *prefix,
-                    lvlm_notes *notes)
+/* The logits of `inputs`. */
+static lvlm_stage_list forward(const char *native, const lvlm_checkpoint *inputs,
+                               lvlm_notes *notes)
 {
     const lvlm_model_options options = { .threads = 2, .notes = notes };
-    const lvlm_stage_sink sink = lvlm_stage_list_sink(list);
-    lvlm_model *model = NULL;
-    lvlm_error err;
-    if (lvlm_model_open(&model, native, &options, &err) < 0 ||
-        lvlm_model_forward(model, inputs, prefix, &sink, &err) < 0)
-        fail_msg("%s", err.text);
-    lvlm_model_free(model);
+    return must_forward(native, inputs, "", &options, false);
 }
 
 static void assert_row(const lvlm_stage_list *list, size_t row, const double *expected)
@@ -161,7 +153,6 @@ static void angles_follow_and_texts_are_cut_as_the_reference_does(void **state)
         char folder[256];
         scratch s;
         synthetic batch = { 0 };
-        lvlm_stage_list list = { .n = 0 };
         lvlm_notes notes = LVLM_NOTES_INIT;
         scratch_make(&s);
         snprintf(folder, sizeof folder, "%s/%s/model", LVLM_FIXTURES, cases[i].model);
@@ -173,7 +164,8 @@ static void angles_follow_and_texts_are_cut_as_the_reference_does(void **state)
             synthetic_put_integers(&batch, "token_type_ids", 1, T, types);
         synthetic_put(&batch, "position_ids", LVLM_I64, &cases[i].shape,
                       cases[i].positions);
-        forward(&list, scratch_path(&s, "model.lvlm"), &batch.checkpoint, "", &notes);
+        lvlm_stage_list list =
+            forward(scratch_path(&s, "model.lvlm"), &batch.checkpoint, &notes);
         assert_row(&list, 3, cases[i].logits[0]);
         assert_row(&list, 9, cases[i].logits[1]);
         assert_int_equal(notes.n, *cases[i].note != '\0');
@@ -201,7 +193,6 @@ static void positions_replace_those_of_the_grids(void **state)
         int64_t values[3 * 100];
         scratch s;
         synthetic batch = { 0 };
-        lvlm_stage_list list = { .n = 0 };
         lvlm_notes notes = LVLM_NOTES_INIT;
         lvlm_checkpoint *golden = NULL;
         lvlm_error err;
@@ -221,7 +212,8 @@ static void positions_replace_those_of_the_grids(void **state)
         const lvlm_shape three_axes = { 3, { 3, 4, 25 } }, plain = { 2, { 4, 25 } };
         synthetic_put(&batch, "position_ids", LVLM_I64,
                       of[k].axes == 3 ? &three_axes : &plain, values);
-        forward(&list, scratch_path(&s, "m.lvlm"), &batch.checkpoint, "", &notes);
+        lvlm_stage_list list =
+            forward(scratch_path(&s, "m.lvlm"), &batch.checkpoint, &notes);
         assert_row(&list, 24, of[k].logits);
         assert_int_equal(notes.n, 0);
         lvlm_stage_list_free(&list);

@@ -5,26 +5,19 @@
  *   image rows differ by sqrt(hidden) */
 #include <math.h>
 
-#include "runtime/collect.h"
-#include "tests/convert/converted.h"
+#include "tests/replay/forwarded.h"
 #include "tests/support/scratch.h"
 
 #define FIXTURE LVLM_FIXTURES "/llava-gemma2/"
 #define ROUNDED 1e-15 /* observed 4e-16 */
 
-static void embed(lvlm_stage_list *out, const char *model_path,
-                  const lvlm_checkpoint *inputs, const char *reference)
+static lvlm_stage_list forward(const char *native, const lvlm_checkpoint *inputs,
+                               const char *reference)
 {
     const lvlm_model_options options = { .compute = LVLM_COMPUTE_F64,
                                          .threads = 2,
                                          .reference = reference };
-    const lvlm_stage_sink sink = lvlm_stage_list_sink(out);
-    lvlm_model *model = NULL;
-    lvlm_error err;
-    if (lvlm_model_open(&model, model_path, &options, &err) < 0 ||
-        lvlm_model_forward(model, inputs, "in.", &sink, &err) < 0)
-        fail_msg("%s", err.text);
-    lvlm_model_free(model);
+    return must_forward(native, inputs, "in.", &options, true);
 }
 
 /* The factor between two runs of a token's row; all of it has the same. Padding: 1. */
@@ -41,20 +34,18 @@ static double factor_of(const lvlm_tensor *a, const lvlm_tensor *b, size_t row)
 
 static void image_rows_are_scaled_before_5_4(void **state)
 {
-    const lvlm_stage_list all = { .everything = true };
     scratch scratch_dir, *const s = &scratch_dir;
     lvlm_checkpoint *const golden = must_open(FIXTURE "golden64.safetensors");
     const lvlm_tensor *const ids = lvlm_checkpoint_find(golden, "in.input_ids");
     const size_t n = (size_t)lvlm_tensor_numel(ids);
-    lvlm_stage_list trained = all, later = all, earlier = all;
     size_t n_scaled = 0, n_same = 0;
     (void)state;
     scratch_make(s);
     const char *const native = scratch_path(s, "model.lvlm");
     native_convert(FIXTURE "model", native);
-    embed(&trained, native, golden, "trained");
-    embed(&later, native, golden, "transformers-5.4.0");
-    embed(&earlier, native, golden, "transformers-5.3.0");
+    lvlm_stage_list trained = forward(native, golden, "trained");
+    lvlm_stage_list later = forward(native, golden, "transformers-5.4.0");
+    lvlm_stage_list earlier = forward(native, golden, "transformers-5.3.0");
     const lvlm_tensor *const x = lvlm_stage_list_find(&trained, "text.embed");
     const lvlm_tensor *const same = lvlm_stage_list_find(&later, "text.embed");
     const lvlm_tensor *const y = lvlm_stage_list_find(&earlier, "text.embed");

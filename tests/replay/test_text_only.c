@@ -5,8 +5,7 @@
  *   same bits; not so with versions of the reference */
 #include <string.h>
 
-#include "runtime/collect.h"
-#include "tests/convert/converted.h"
+#include "tests/replay/forwarded.h"
 #include "tests/support/scratch.h"
 
 #define FIXTURE LVLM_FIXTURES "/mllama-odd/"
@@ -24,17 +23,11 @@ static lvlm_checkpoint without_images(const lvlm_checkpoint *golden,
     return view;
 }
 
-static void forward(lvlm_stage_list *out, const char *model_path,
-                    const lvlm_checkpoint *inputs, const char *reference)
+static lvlm_stage_list forward(const char *native, const lvlm_checkpoint *inputs,
+                               const char *reference)
 {
     const lvlm_model_options options = { .threads = 2, .reference = reference };
-    const lvlm_stage_sink sink = lvlm_stage_list_sink(out);
-    lvlm_model *model = NULL;
-    lvlm_error err;
-    if (lvlm_model_open(&model, model_path, &options, &err) < 0 ||
-        lvlm_model_forward(model, inputs, "in.", &sink, &err) < 0)
-        fail_msg("%s", err.text);
-    lvlm_model_free(model);
+    return must_forward(native, inputs, "in.", &options, false);
 }
 
 /* Does the token of this cell attend to a tile? */
@@ -83,10 +76,9 @@ static void rows_without_images_equal_those_of_the_text_by_itself(void **state)
     const lvlm_checkpoint blind_inputs = without_images(golden, by_name);
     static const char *const references[] = { "trained", "transformers-5.23.0" };
     for (size_t i = 0; i < 2; i++) {
-        lvlm_stage_list seen = { 0 }, blind = { 0 };
+        lvlm_stage_list seen = forward(native, golden, references[i]);
+        lvlm_stage_list blind = forward(native, &blind_inputs, references[i]);
         size_t n, n_same;
-        forward(&seen, native, golden, references[i]);
-        forward(&blind, native, &blind_inputs, references[i]);
         count(&n, &n_same, golden, &seen, &blind);
         assert_true(n >= 5);
         assert_int_equal(n_same, i == 0 ? n : 0);

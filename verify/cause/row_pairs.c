@@ -24,23 +24,11 @@ static int exchange(cause_session *s, const lvlm_target *t, size_t a, size_t b,
     return 0;
 }
 
-/* "rows 5 and 301 of NAME" */
-static const char *name_pair(cause_session *s, const lvlm_target *map, size_t a,
-                             size_t b)
-{
-    const char *const one = cause_rows(s, map, a < b ? a : b, a < b ? a : b);
-    const char *const two = cause_rows(s, map, a < b ? b : a, a < b ? b : a);
-    if (one == NULL || two == NULL) return NULL;
-    const int number = (int)strcspn(one + strlen("row "), " ");
-    return lvlm_arena_printf(&s->arena, "rows %.*s and %s", number,
-                             one + strlen("row "), two + strlen("row "));
-}
-
 static int try_pair(cause_session *s, const lvlm_target *map, size_t a, size_t b,
                     lvlm_error *err)
 {
     const lvlm_target *const bias = cause_bias(s, map);
-    const char *const names = name_pair(s, map, a, b);
+    const char *const names = cause_row_pair(s, map, a, b);
     if (names == NULL) return lvlm_fail_memory(err);
     for (int with_bias = 0; with_bias <= (bias != NULL); with_bias++) {
         TRY(exchange(s, map, a, b, err));

@@ -50,16 +50,34 @@ static bool find_row(uint64_t *out, const lvlm_ledger_entry *e, size_t part,
     return width == C && from % C == 0 && to + 1 - from == (last + 1 - first) * C;
 }
 
-const char *cause_rows(cause_session *s, const lvlm_target *t, size_t first,
-                       size_t last)
+/* The tensor of the source that has rows [first, last] of t, and where the first is in
+ * it; else t itself. */
+static const char *source_rows(unsigned long long *from, const cause_session *s,
+                               const lvlm_target *t, size_t first, size_t last)
 {
     size_t part;
     uint64_t row;
     const lvlm_ledger_entry *const e = entry_of(s->manifest, t, &part);
     const bool there = e != NULL && find_row(&row, e, part, t, first, last);
-    const char *const name = there ? e->source.name : t->name;
-    const unsigned long long from = there ? row : first, to = from + (last - first);
+    *from = there ? row : first;
+    return there ? e->source.name : t->name;
+}
+
+const char *cause_rows(cause_session *s, const lvlm_target *t, size_t first,
+                       size_t last)
+{
+    unsigned long long from;
+    const char *const name = source_rows(&from, s, t, first, last);
     return first == last ? lvlm_arena_printf(&s->arena, "row %llu of %s", from, name)
                          : lvlm_arena_printf(&s->arena, "rows %llu to %llu of %s", from,
-                                             to, name);
+                                             from + (last - first), name);
+}
+
+const char *cause_row_pair(cause_session *s, const lvlm_target *t, size_t a, size_t b)
+{
+    unsigned long long one, two;
+    const char *const name = source_rows(&one, s, t, a, a);
+    (void)source_rows(&two, s, t, b, b);
+    return lvlm_arena_printf(&s->arena, "rows %llu and %llu of %s",
+                             one < two ? one : two, one < two ? two : one, name);
 }

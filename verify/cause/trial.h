@@ -81,6 +81,8 @@ const char *cause_names(cause_session *s, const lvlm_target *const *list, size_t
  * session; NULL: out of memory. */
 const char *cause_rows(cause_session *s, const lvlm_target *t, size_t first,
                        size_t last);
+/* "rows 5 and 301 of NAME", of two that are different; the same. */
+const char *cause_row_pair(cause_session *s, const lvlm_target *t, size_t a, size_t b);
 
 /* ---- cause.c --------------------------------------------------------------------- */
 
