@@ -36,7 +36,8 @@ struct lvlm_outfile {
     uint64_t end; /* of the data appended by lvlm_outfile_write, without the buffer */
     size_t n_buffered;
     atomic_ullong since_write_back;
-    pthread_mutex_t lock; /* guards error */
+    pthread_mutex_t lock;    /* guards error */
+    pthread_mutex_t writing; /* one writer at a time: see lvlm_outfile_write_at */
     atomic_bool failed;
     lvlm_error error;
     unsigned char buffer[BUFFER_BYTES];
@@ -81,6 +82,7 @@ int lvlm_outfile_open(lvlm_outfile **out, const char *path, bool overwrite,
     file->path = lvlm_arena_strndup(&file->arena, path, strlen(path));
     file->temporary = lvlm_temporary_name(path, &file->arena);
     pthread_mutex_init(&file->lock, NULL);
+    pthread_mutex_init(&file->writing, NULL);
     const int rc = file->path != NULL && file->temporary != NULL
                        ? create_temporary(file, mode, err)
                        : lvlm_fail_memory(err);
@@ -122,29 +124,37 @@ static void write_back(lvlm_outfile *file, size_t n_bytes)
 #endif
 }
 
-void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *bytes,
-                           size_t n_bytes, lvlm_digest *digest)
+static void put_at(lvlm_outfile *file, uint64_t offset, const unsigned char *bytes,
+                   size_t n_bytes)
 {
-    assert(file->fd >= 0);
-    assert(n_bytes <= UINT64_MAX - offset);
-    const unsigned char *at = bytes;
-    size_t left = n_bytes;
     lvlm_error error;
-    if (file->failed) return;
-    if (digest != NULL) lvlm_digest_update(digest, bytes, n_bytes);
-    while (left > 0 && !file->failed) {
-        const ssize_t n = pwrite(file->fd, at, left, (off_t)offset);
+    while (n_bytes > 0 && !file->failed) {
+        const ssize_t n = pwrite(file->fd, bytes, n_bytes, (off_t)offset);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
             lvlm_fail_errno(&error, "%s: cannot write", file->path);
             stick(file, &error);
             return;
         }
-        at += n;
+        bytes += n;
         offset += (uint64_t)n;
-        left -= (size_t)n;
+        n_bytes -= (size_t)n;
     }
-    write_back(file, n_bytes);
+}
+
+/* The kernel admits one writer to a file and lets others spin; a thread that sleeps
+ * leaves its core to a thread that hashes, or to write-back. */
+void lvlm_outfile_write_at(lvlm_outfile *file, uint64_t offset, const void *bytes,
+                           size_t n_bytes, lvlm_digest *digest)
+{
+    assert(file->fd >= 0);
+    assert(n_bytes <= UINT64_MAX - offset);
+    if (file->failed) return;
+    if (digest != NULL) lvlm_digest_update(digest, bytes, n_bytes);
+    pthread_mutex_lock(&file->writing);
+    put_at(file, offset, bytes, n_bytes);
+    pthread_mutex_unlock(&file->writing);
+    if (!file->failed) write_back(file, n_bytes);
 }
 
 static void append(lvlm_outfile *file, const void *bytes, size_t n_bytes)
@@ -262,6 +272,7 @@ void lvlm_outfile_close(lvlm_outfile *file)
     if (file->exists) (void)unlink(file->temporary); /* while still locked */
     if (file->fd >= 0) close(file->fd);
     pthread_mutex_destroy(&file->lock);
+    pthread_mutex_destroy(&file->writing);
     lvlm_arena_free(&file->arena);
     lvlm_free(file);
 }

@@ -4,7 +4,8 @@
  *                                                         write at its offset
  *
  * Each worker has two buffers of CHUNK bytes; inputs are mapped, and strided ones are
- * gathered in place. Memory does not grow with the model. */
+ * gathered in place. Memory does not grow with the model: what was read of a mapped
+ * file is released. */
 #include "formats/container/execute.h"
 
 #include <assert.h>
@@ -19,6 +20,9 @@
 /* Fits a core's L2 cache together with the input, so that hashing reads what was just
  * copied from cache. */
 enum { CHUNK = 256 * 1024 };
+
+/* Pages of an input that is copied in order are released in runs of this many bytes. */
+#define RELEASED_BYTES ((uint64_t)8 << 20)
 
 typedef struct work {
     lvlm_plan *plan;
@@ -139,6 +143,17 @@ static int check_output(const lvlm_sink *sink, lvlm_error *err)
     return sink->work != NULL ? lvlm_outfile_check(sink->work->file, err) : 0;
 }
 
+/* Release the pages of an input that is read in order, from byte *released up to
+ * byte `read`, if they are many. */
+static void release_run(uint64_t *released, const lvlm_step *step, uint64_t read)
+{
+    const bool in_order =
+        step->kind == LVLM_STEP_COPY && step->inputs[0]->stride == NULL;
+    if (!in_order || read - *released < RELEASED_BYTES) return;
+    lvlm_tensor_done_with(step->inputs[0], *released, read - *released);
+    *released = read;
+}
+
 /* Everything that is made of inputs. */
 static int stream_inputs(lvlm_sink *sink, unsigned char *buffer, lvlm_error *err)
 {
@@ -147,11 +162,13 @@ static int stream_inputs(lvlm_sink *sink, unsigned char *buffer, lvlm_error *err
     const lvlm_dtype from = input_dtype(step);
     const uint64_t numel = lvlm_tensor_numel(&step->out);
     const uint64_t per_chunk = CHUNK / lvlm_dtype_bytes(from);
+    uint64_t released = 0;
     for (uint64_t at = 0; at < numel; at += per_chunk) {
         const uint64_t count = numel - at < per_chunk ? numel - at : per_chunk;
         TRY(fetch(step, at, count, buffer, err));
         lvlm_sink_put(sink, from, buffer, (size_t)count);
         TRY(check_output(sink, err));
+        release_run(&released, step, (at + count) * lvlm_dtype_bytes(from));
     }
     return 0;
 }
@@ -196,6 +213,10 @@ static int run_sink(lvlm_sink *sink, lvlm_error *err)
     if (buffers == NULL) return lvlm_fail_memory(err);
     int rc = stream_step(sink, buffers, err);
     if (rc == 0) rc = check_inputs(sink->step, err);
+    for (size_t i = 0; i < sink->step->n_inputs; i++) {
+        const lvlm_tensor *const input = sink->step->inputs[i];
+        lvlm_tensor_done_with(input, 0, input->n_bytes);
+    }
     lvlm_free(buffers);
     return rc;
 }

@@ -315,7 +315,9 @@ static int read_in_place(reader *r, array *a)
     if (stride == NULL) return lvlm_fail_memory(r->err);
     fortran_strides(stride, &t->shape);
     t->stride = stride;
-    t->data = r->file->bytes + t->offset; /* of a stored one */
+    if (a->member->method == LVLM_ZIP_DEFLATED) return 0;
+    t->data = r->file->bytes + t->offset;
+    t->map = r->file;
     return 0;
 }
 
@@ -386,8 +388,10 @@ static int read_all(lvlm_archive *out, reader *r, lvlm_read how)
     for (size_t i = 0; i < r->n_arrays; i++) {
         lvlm_tensor *t = &out->tensors[out->n_tensors++];
         *t = r->arrays[i].tensor;
-        if (how != LVLM_READ_HEADERS && !t->detached)
+        if (how != LVLM_READ_HEADERS && !t->detached) {
             t->data = r->file->bytes + t->offset;
+            t->map = r->file;
+        }
         out->compressed |= r->arrays[i].member->method == LVLM_ZIP_DEFLATED;
     }
     qsort(out->tensors, out->n_tensors, sizeof *out->tensors, lvlm_tensor_span_order);

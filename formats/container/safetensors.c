@@ -272,6 +272,7 @@ static void place(lvlm_safetensors *st, const lvlm_infile *file, bool headers_on
         lvlm_tensor *t = &st->tensors[i];
         t->offset += st->header_bytes;
         t->data = headers_only ? NULL : file->bytes + t->offset;
+        t->map = headers_only ? NULL : file;
     }
 }
 

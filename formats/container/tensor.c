@@ -48,6 +48,17 @@ uint64_t lvlm_tensor_numel(const lvlm_tensor *tensor)
     return tensor->n_bytes / lvlm_dtype_bytes(tensor->dtype);
 }
 
+void lvlm_tensor_done_with(const lvlm_tensor *tensor, uint64_t first, uint64_t n_bytes)
+{
+    const lvlm_infile *const map = tensor->map;
+    assert(first <= tensor->n_bytes && n_bytes <= tensor->n_bytes - first);
+    if (map == NULL || n_bytes == 0) return;
+    const uint64_t offset = (uint64_t)(tensor->data - map->bytes) + first;
+    /* values of an expanded tensor share bytes: it may be shorter in the file */
+    const uint64_t left = offset < map->n_bytes ? map->n_bytes - offset : 0;
+    if (left > 0) lvlm_infile_done_with(map, offset, n_bytes < left ? n_bytes : left);
+}
+
 const char *lvlm_shape_text(char text[LVLM_SHAPE_TEXT], const lvlm_shape *shape)
 {
     assert(shape->n <= LVLM_MAX_DIMS);

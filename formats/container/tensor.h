@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "formats/base/error.h"
+#include "formats/base/infile.h"
 #include "formats/base/json_reader.h"
 #include "formats/base/strbuf.h"
 #include "formats/container/dtype.h"
@@ -30,6 +31,7 @@ typedef struct lvlm_tensor {
     lvlm_shape shape;
     /* n_bytes bytes, row-major; NULL when only headers were read */
     const unsigned char *data;
+    const lvlm_infile *map; /* the mapped file that holds data; NULL: other memory */
     uint64_t n_bytes;
     size_t file;     /* index into the checkpoint's files */
     uint64_t offset; /* of the first byte inside that file */
@@ -61,6 +63,9 @@ bool lvlm_shape_bytes(uint64_t *out, const lvlm_shape *shape, lvlm_dtype dtype);
 int lvlm_tensor_span_order(const void *a, const void *b);
 /* Number of elements; the shape has been validated. */
 uint64_t lvlm_tensor_numel(const lvlm_tensor *tensor);
+/* These bytes, counted from `data`, are not needed for now: if they are mapped from a
+ * file, their pages leave the resident set (lvlm_infile_done_with). */
+void lvlm_tensor_done_with(const lvlm_tensor *tensor, uint64_t first, uint64_t n_bytes);
 /* Appends "[2048, 16384]"; "[]" for a scalar. */
 void lvlm_shape_print(lvlm_strbuf *out, const lvlm_shape *shape);
 

@@ -251,7 +251,9 @@ static void place_spans(reader *r)
         if (!t->detached) end = t->offset + t->n_bytes;
         const bool there =
             r->how == LVLM_READ_IN_PLACE || (r->how == LVLM_READ_ALL && !v->strided);
-        if (there) t->data = r->file->bytes + t->offset;
+        if (!there) continue;
+        t->data = r->file->bytes + t->offset;
+        t->map = r->file;
     }
     qsort(r->views, r->n_views, sizeof *r->views, lvlm_tensor_span_order);
 }

@@ -35,13 +35,12 @@ static int hash_tensor(void *user, size_t i, lvlm_error *err)
 {
     work *const w = user;
     const lvlm_tensor *const t = &w->file->tensors[i];
-    const lvlm_infile *const map = w->file->files[t->file].map;
     if (!is_wanted(w->selects, t)) return 0;
     lvlm_digest digest = lvlm_digest_start();
     for (uint64_t at = 0; at < t->n_bytes; at += PIECE) {
         const uint64_t n = t->n_bytes - at < PIECE ? t->n_bytes - at : PIECE;
         lvlm_digest_update(&digest, t->data + at, (size_t)n);
-        if (!t->detached) lvlm_infile_done_with(map, t->offset + at, n);
+        lvlm_tensor_done_with(t, at, n);
         const uint64_t done = atomic_fetch_add(&w->done, n) + n;
         if (w->run->progress != NULL) w->run->progress(w->run->user, done, w->total);
     }

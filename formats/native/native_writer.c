@@ -204,6 +204,7 @@ static void place(lvlm_checkpoint *cp, const lvlm_plan *plan,
             computed += t->n_bytes;
         } else {
             t->data = step->inputs[0]->data;
+            t->map = step->inputs[0]->map;
             t->offset = step->inputs[0]->offset;
         }
     }

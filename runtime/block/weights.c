@@ -131,10 +131,8 @@ void weights_release_pages(const weights *w, const char *prefix)
     const lvlm_manifest *const m = w->manifest;
     for (size_t i = 0; i < m->n_targets; i++) {
         const lvlm_tensor *const t = m->targets[i].here.tensor;
-        if (t == NULL || t->detached || t->file >= m->checkpoint->n_files ||
-            !lvlm_starts_with(m->targets[i].name, prefix))
-            continue;
-        lvlm_infile_done_with(m->checkpoint->files[t->file].map, t->offset, t->n_bytes);
+        if (t != NULL && lvlm_starts_with(m->targets[i].name, prefix))
+            lvlm_tensor_done_with(t, 0, t->n_bytes);
     }
 }
 
