@@ -8,7 +8,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LARGE = 4 << 20 };
+enum {
+    LARGE = 4 << 20,
+    ARRAY = 4096, /* blocks of this size and more begin at a cache line, */
+    LINE = 64,    /* so that no vector in them lies on two */
+};
 
 /* Ask for pages of 2 MB for a large block, where the system has them: a first pass of a
  * small model spends a fifth of its time on faults of small ones. */
@@ -28,7 +32,10 @@ static void *with_large_pages(void *block, size_t bytes)
 
 void *lvlm_malloc(size_t bytes)
 {
-    return with_large_pages(malloc(bytes > 0 ? bytes : 1), bytes);
+    if (bytes > SIZE_MAX - LINE) return NULL;
+    if (bytes < ARRAY) return malloc(bytes > 0 ? bytes : 1);
+    return with_large_pages(aligned_alloc(LINE, (bytes + LINE - 1) / LINE * LINE),
+                            bytes);
 }
 
 void *lvlm_calloc(size_t count, size_t bytes)

@@ -10,8 +10,8 @@
  *            widened once
  *
  * Several sequential streams, each fetched ahead, hide memory latency. Whatever the
- * width, a sum has one order: partial sums by lanes, which are added in order at the
- * end. */
+ * width, a sum has one order: partial sums by lanes, which are added up at the end. A
+ * product is fused with its sum (CMakeLists.txt) where the processor can. */
 #include <assert.h>
 #include <string.h>
 #if defined __x86_64__ && LVLM_REAL_BITS == 32
@@ -24,7 +24,7 @@
 #include "runtime/ops/vmath.h"
 
 enum {
-    LANES = 16, /* partial sums of a row, added in order at the end */
+    LANES = 16, /* partial sums of a row, added up at the end */
     STREAMS = 8,
     FEW = 4, /* vectors; more than that are computed as MOST */
     MOST = GEMV_MOST_VECTORS,
@@ -59,10 +59,13 @@ typedef lanes packed_lanes __attribute__((aligned(sizeof(real)), may_alias));
                               0x7c00u) &                                               \
                   0x7f800000u)))
 #define AS_IS(x) (x)
+#define ANYWHERE(x) ((void)(x))
 
 /* F32_OF_BF16 in one instruction, where the processor has it: compilers take five. */
 #if defined __x86_64__ && LVLM_REAL_BITS == 32
 #define AVX512 __attribute__((target("avx512f,avx512bw")))
+/* Compilers would load x again for each row of w. */
+#define IN_REGISTER(x) __asm__("" : "+v"(x))
 
 static inline AVX512 lanes_f32 bf16_avx512(__m256i x)
 {
@@ -105,10 +108,11 @@ void gemv_pack(real *packed, const real *x, size_t N, size_t I)
     }
 }
 
-/* `clones`: for which instruction sets.
+/* `clones`: for which instruction sets. `keep`: where an element of x waits for all
+ * rows.
  * name: sums (ROWS,width,LANES) += ROWS rows of w times `width` vectors, over n
  * elements, a multiple of LANES.  x packed  w (ROWS) */
-#define TILE(name, clones, ROWS, width, type, loaded, widen)                           \
+#define TILE(name, clones, ROWS, width, type, loaded, widen, keep)                     \
     clones static void name(real *sums, const real *x, const type *const *w, size_t n) \
     {                                                                                  \
         lanes s[ROWS][width][PARTS];                                                   \
@@ -132,7 +136,8 @@ void gemv_pack(real *packed, const real *x, size_t N, size_t I)
             UNROLL for (size_t r = 0; r < width; r++)                                  \
                 UNROLL for (size_t h = 0; h < PARTS; h++)                              \
             {                                                                          \
-                const lanes value = b[r * PARTS + h];                                  \
+                lanes value = b[r * PARTS + h];                                        \
+                keep(value);                                                           \
                 UNROLL for (size_t k = 0; k < ROWS; k++) s[k][r][h] +=                 \
                     value * a[k][h];                                                   \
             }                                                                          \
@@ -143,24 +148,23 @@ void gemv_pack(real *packed, const real *x, size_t N, size_t I)
                     kept[(k * width + r) * PARTS + h] = s[k][r][h];                    \
     }
 
-/* totals[i] = the sum of sums[i], in order, for i < n, a multiple of MOST: side by
- * side, as each waits for its last addition. */
+/* totals[i] = the sum of sums[i] for i < n: its quarters, then what is left of them. */
 static void add_lanes(real *totals, real (*sums)[LANES], size_t n)
 {
-    for (size_t i = 0; i < n; i += MOST) {
-        real total[MOST];
-        UNROLL for (size_t j = 0; j < MOST; j++) total[j] = sums[i + j][0];
-        for (size_t l = 1; l < LANES; l++)
-            UNROLL for (size_t j = 0; j < MOST; j++) total[j] += sums[i + j][l];
-        memcpy(totals + i, total, sizeof total);
+    typedef real quarter __attribute__((vector_size(LANES / 4 * sizeof(real))));
+    for (size_t i = 0; i < n; i++) {
+        quarter q[4];
+        memcpy(q, sums[i], sizeof q);
+        const quarter s = (q[0] + q[1]) + (q[2] + q[3]);
+        totals[i] = (s[0] + s[1]) + (s[2] + s[3]);
     }
 }
 
 /* name(width): the tile of that width. */
-#define TILES(name, clones, type, loaded, widen)                                       \
-    TILE(name##_one, clones, 8, 1, type, loaded, widen)                                \
-    TILE(name##_few, clones, 4, FEW, type, loaded, widen)                              \
-    TILE(name##_most, clones, 2, MOST, type, loaded, widen)                            \
+#define TILES(name, clones, type, loaded, widen, keep)                                 \
+    TILE(name##_one, clones, 8, 1, type, loaded, widen, keep)                          \
+    TILE(name##_few, clones, 4, FEW, type, loaded, widen, keep)                        \
+    TILE(name##_most, clones, 2, MOST, type, loaded, widen, keep)                      \
     static void (*name(size_t width))(real *, const real *, const type *const *,       \
                                       size_t)                                          \
     {                                                                                  \
@@ -174,10 +178,12 @@ static void add_lanes(real *totals, real (*sums)[LANES], size_t n)
     static void name(real *y, size_t ldy, const real *x, const type *w, size_t N,      \
                      size_t I, size_t apart, size_t n)                                 \
     {                                                                                  \
-        real sums[STREAMS * MOST][LANES] = { { 0 } }, totals[STREAMS * MOST];          \
+        _Alignas(64) real sums[STREAMS * MOST][LANES];                                 \
+        real totals[STREAMS * MOST];                                                   \
         const size_t whole = I / LANES * LANES, width = width_of(N);                   \
         void (*const tile)(real *, const real *, const type *const *, size_t) =        \
             tile_for(width);                                                           \
+        memset(sums, 0, STREAMS *width * sizeof *sums);                                \
         for (size_t i = 0; i < whole; i += BLOCK / sizeof *w)                          \
             for (size_t k = 0; k < n; k += tile_rows(width)) {                         \
                 const type *at[STREAMS]; /* past the last row: it again, unused */     \
@@ -198,12 +204,12 @@ static void add_lanes(real *totals, real (*sums)[LANES], size_t n)
                 y[r * ldy + k * apart] = totals[k * width + r];                        \
     }
 
-TILES(tile_bf16, LVLM_SIMD_CLONES, uint16_t, lanes_u16, F32_OF_BF16)
-TILES(tile_f16, LVLM_SIMD_CLONES, uint16_t, lanes_u16, F32_OF_F16)
-TILES(tile_f32, LVLM_SIMD_CLONES, float, lanes_f32, AS_IS)
-TILES(tile_f64, LVLM_SIMD_CLONES, double, lanes_f64, AS_IS)
+TILES(tile_bf16, LVLM_SIMD_CLONES, uint16_t, lanes_u16, F32_OF_BF16, ANYWHERE)
+TILES(tile_f16, LVLM_SIMD_CLONES, uint16_t, lanes_u16, F32_OF_F16, ANYWHERE)
+TILES(tile_f32, LVLM_SIMD_CLONES, float, lanes_f32, AS_IS, ANYWHERE)
+TILES(tile_f64, LVLM_SIMD_CLONES, double, lanes_f64, AS_IS, ANYWHERE)
 #ifdef AVX512
-TILES(tile_bf16_avx512, AVX512, uint16_t, __m256i, bf16_avx512)
+TILES(tile_bf16_avx512, AVX512, uint16_t, __m256i, bf16_avx512, IN_REGISTER)
 #define TILE_BF16(width)                                                               \
     (__builtin_cpu_supports("avx512bw") ? tile_bf16_avx512 : tile_bf16)(width)
 #else

@@ -14,8 +14,8 @@ size_t gemv_packed_numel(size_t I);
 /* packed = N vectors, as gemv_forward wants them.  x (N,I) */
 void gemv_pack(real *packed, const real *x, size_t N, size_t I);
 /* y[n,o] = sum_i w[o,i] * x[n,i] + b[o] for N <= GEMV_MOST_VECTORS vectors. Sums have
- * one order on every machine and for every N. y (N,O) of row stride ldy  w (O,I)  b (O)
- * or NULL */
+ * one order on every machine, and the same bits for every N. y (N,O) of row stride ldy
+ * w (O,I)  b (O) or NULL */
 void gemv_forward(real *y, size_t ldy, const real *packed, size_t N, lvlm_stored w,
                   const real *b, size_t O, size_t I);
 

@@ -6,8 +6,8 @@
  * "rows" are products with a matrix that no cache holds: the speed of one row, and how
  * much longer a few take. Best of several runs. For a model: bytes of weights that a
  * token reads, times tokens per second; by wall-clock time and, for machines that do
- * other work too, by processor time with one thread. Compiled with -DLVLM_REAL_BITS=32.
- */
+ * other work too, by processor time with one thread; and how long a few proposed tokens
+ * take. Compiled with -DLVLM_REAL_BITS=32. */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,6 +140,24 @@ static void print_speed(const char *what, double seconds, double gb, double ceil
            1e11 * gb / seconds / ceiling);
 }
 
+/* Passes over several tokens of one text, which are taken back. */
+static int bench_proposals(lvlm_session *session, double one, lvlm_error *err)
+{
+    static const int64_t ids[LVLM_STEP_TOKENS];
+    for (size_t n = 1; n <= 8; n *= 2) {
+        const lvlm_continuation step = { session, ids, n };
+        double best = 0;
+        for (int r = 0; r < 5; r++) {
+            const double start = omp_get_wtime();
+            TRY(lvlm_sessions_step(&step, 1, err));
+            best = best_of(best, start);
+            lvlm_session_keep(session, 1);
+        }
+        printf("%zu proposed %7.1f ms, %.2f of one token\n", n, 1e3 * best, best / one);
+    }
+    return 0;
+}
+
 static int bench_model(const char *path, const char *inputs_path, size_t n_tokens,
                        size_t n_threads, double ceiling, lvlm_error *err)
 {
@@ -171,6 +189,7 @@ static int bench_model(const char *path, const char *inputs_path, size_t n_token
     print_speed("best", t.best, gb, ceiling);
     print_speed("mean", (t.last - t.first) / steps, gb, ceiling);
     print_speed("processor", used / steps / (double)n_threads, gb, ceiling);
+    rc = bench_proposals(session, t.best, err);
 done:
     lvlm_session_end(session);
     lvlm_model_free(model);

@@ -87,6 +87,14 @@ decode() { # MODEL MODE INPUTS
         "$peak" "$anonymous"
 }
 
+# proposals MODEL INPUTS - a pass over 8 proposed tokens of one text.
+proposals() {
+    ms=$("$top/build/tests/bench_decode" "$threads" "$dir/$1.lvlm" "$2" 4 |
+        sed -n 's/^8 proposed *\([0-9.]*\) ms.*/\1/p')
+    record "$1" 'decode, 8 proposed tokens' f32 ours \
+        "$(echo "$ms" | awk '{ print $1 / 1000 }')" 0 0
+}
+
 # ---- the reference -----------------------------------------------------------------
 
 # reference MODEL WORK MODE INPUTS ARGUMENT... - each call of reference.py.
@@ -238,6 +246,7 @@ both_decode() { # MODEL INPUTS
     record "$1" decode - amount "$amount" 0 0
     for _ in $(seq "$rounds"); do
         decode "$1" f32 "$2"
+        proposals "$1" "$2"
         reference "$1" decode bf16 "$2" decode --calls 1
     done
 }
