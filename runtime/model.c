@@ -11,6 +11,7 @@
 #include "formats/adapter/adapter_saved.h"
 #include "formats/base/alloc.h"
 #include "formats/base/processors.h"
+#include "formats/base/read_ahead.h"
 #include "formats/native/digests.h"
 #include "formats/reshape/resolution.h"
 #include "runtime/kernel/kernel.h"
@@ -28,6 +29,7 @@ struct lvlm_model {
     /* lvlm_model_open only */
     lvlm_checkpoint *checkpoint;
     lvlm_manifest own;
+    lvlm_read_ahead *ahead; /* of the checkpoint; or NULL */
 };
 
 static const struct {
@@ -143,6 +145,8 @@ int lvlm_model_open(lvlm_model **out, const char *path,
     const uint64_t pixels = options != NULL ? options->resolution : 0;
     int rc =
         lvlm_resolution_open(&model->own, &model->checkpoint, path, pixels, notes, err);
+    if (rc == 0 && layers == 0 && model->checkpoint->n_files > 0)
+        model->ahead = lvlm_read_ahead_start(model->checkpoint->files[0].map);
     if (rc == 0 && layers > 0)
         rc =
             lvlm_within(lvlm_manifest_cut(&model->own, layers, err), err, "%s: ", path);
@@ -176,6 +180,7 @@ void lvlm_model_free(lvlm_model *model)
     if (model == NULL) return;
     if (model->pipeline != NULL) model->engine->free(model->pipeline);
     if (model->manifest == &model->own) lvlm_manifest_free(&model->own);
+    lvlm_read_ahead_stop(model->ahead);
     lvlm_checkpoint_close(model->checkpoint);
     lvlm_free(model);
 }

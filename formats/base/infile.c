@@ -54,6 +54,10 @@ static int map_bytes(lvlm_infile *file, int fd, lvlm_error *err)
     assert(file->n_bytes > 0);
     void *at = mmap(NULL, (size_t)file->n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (at == MAP_FAILED) return lvlm_fail_errno(err, "%s: cannot map", file->path);
+#ifdef MADV_HUGEPAGE
+    /* what is not cached yet comes in large pages, where the file system has them */
+    (void)madvise(at, (size_t)file->n_bytes, MADV_HUGEPAGE);
+#endif
     file->bytes = at;
     file->mapped = true;
     if (watch_mapped != NULL) watch_mapped(file);

@@ -96,7 +96,9 @@ END {
     print "\"Started\" is a whole run of the program, from the mapped file to written"
     print "logits; for the reference, loading and one pass. \"G/s\" is GFLOP/s of"
     print "linear maps; for decode, cp, hf2native and checksum GB/s of weights that are"
-    print "read. Memory is the most that is resident, mapped weights included.\n"
+    print "read. Memory is the most that is resident, mapped weights included. Native"
+    print "files are in memory, where the first program that read them from disk left"
+    print "them.\n"
     print "| | |\n|---|---|"
     for (i = 1; i <= n_machine; i++) print machine[i]
     print "\n| model | work | mode | ours, s | reference, s | ratio | G/s" \

@@ -184,15 +184,23 @@ inputs() {
     echo "$file"
 }
 
-# prepare MODEL CONFIG - a checkpoint and its native file, made once.
+# read_from_disk FILE - as the first program after a restart reads it.
+read_from_disk() {
+    dd of="$1" oflag=nocache conv=notrunc,fdatasync count=0 status=none
+    "$bin/lvlm-verify" checksum "$1" --quiet >/dev/null
+}
+
+# prepare MODEL CONFIG - a checkpoint and its native file, made once, and in memory.
 prepare() {
     mkdir -p "$dir/$1" "$dir/$1-batches"
     cmp -s "$2" "$dir/$1/config.json" || rm -f "$dir/$1"/*.safetensors "$dir/$1"*.lvlm
-    [ -e "$dir/$1.lvlm" ] && return
-    say "making $1"
-    cp "$2" "$dir/$1/config.json"
-    "$top/build/tests/bench_make" checkpoint "$dir/$1"
-    "$bin/lvlm-convert" hf2native "$dir/$1" "$dir/$1.lvlm" --quiet
+    if [ ! -e "$dir/$1.lvlm" ]; then
+        say "making $1"
+        cp "$2" "$dir/$1/config.json"
+        "$top/build/tests/bench_make" checkpoint "$dir/$1"
+        "$bin/lvlm-convert" hf2native "$dir/$1" "$dir/$1.lvlm" --quiet
+    fi
+    read_from_disk "$dir/$1.lvlm"
 }
 
 # training MODEL INPUTS - a folder of one batch.
