@@ -11,7 +11,7 @@ function span(key) {
     return sprintf("%.3g (%.3g)", least(figures[key]), median(figures[key]))
 }
 
-function memory(key) { return key in most ? sprintf("%d", most[key]) : "" }
+function memory(key) { return most[key] > 0 ? sprintf("%d", most[key]) : "" }
 
 function number(format, key) {
     return key in figures ? sprintf(format, least(figures[key])) : ""

@@ -9,8 +9,9 @@
 # (bench_make.c) in DIR, which is build/bench by default and needs 25 GB for the
 # largest; they are used again by the next run. Where PYTHON (python3) has torch and
 # transformers, the reference is timed in turns with ours and its results are compared;
-# else the page shows ours. Every figure goes to DIR/results.tsv; page.awk writes
-# FILE.md (README.md here, after about.md), and chart.awk the chart beside it.
+# else the page shows ours. Every figure goes to DIR/results.tsv, in place of those of
+# an earlier run of the same models; page.awk writes FILE.md (README.md here, after
+# about.md), and chart.awk the chart beside it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -35,7 +36,12 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 [ -n "$page" ] || page=$here/README.md
 results=$dir/results.tsv
-: >"$results"
+touch "$results"
+for model in $models; do
+    awk -F '\t' -v model="$model" '$1 != model && index($1, model "-") != 1' \
+        "$results" >"$results.kept"
+    mv "$results.kept" "$results"
+done
 . "$here/measure.sh"
 
 say() { echo "run.sh: $*" >&2; }
@@ -132,9 +138,10 @@ turns() {
     each_round turn "$model" "$name" "$(inputs "$model" "$@")"
 }
 
-# turn MODEL WORK INPUTS - one in every mode, in turns with the reference.
+# turn MODEL WORK INPUTS - two in every mode, in turns with two of the reference.
 turn() {
     for mode in $modes; do
+        forward "$1" "$2" "$mode" "$3"
         forward "$1" "$2" "$mode" "$3"
         [ "$mode" = bf16x2 ] || reference "$1" "$2" "$mode" "$3" forward \
             --logits "$dir/reference-$mode.safetensors"
