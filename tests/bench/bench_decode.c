@@ -21,7 +21,9 @@
 
 enum {
     REPEATS = 60,
-    ROW_BYTES = 96 << 20, /* of a matrix; far above what caches hold */
+    ROW_BYTES = 96 << 20, /* of a matrix; above what most caches hold */
+    READ_REPEATS = 12,
+    READ_BYTES = 1 << 30, /* far above what any cache holds */
 };
 
 static void *array(size_t n, size_t bytes)
@@ -55,11 +57,11 @@ LVLM_SIMD_CLONES static uint64_t sum(const uint64_t *x, size_t n)
 /* Bytes per second. */
 static double read_speed(size_t n_threads)
 {
-    const size_t n = ROW_BYTES / sizeof(uint64_t), piece = n / n_threads;
+    const size_t n = READ_BYTES / sizeof(uint64_t), piece = n / n_threads;
     uint64_t *const x = array(n, sizeof *x);
     uint64_t total = 0;
     double best = 0;
-    for (int r = 0; r < REPEATS; r++) {
+    for (int r = 0; r < READ_REPEATS; r++) {
         const double start = omp_get_wtime();
 #pragma omp parallel for num_threads((int)n_threads) reduction(+ : total)
         for (size_t t = 0; t < n_threads; t++) total += sum(x + t * piece, piece);
