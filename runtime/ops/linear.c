@@ -29,7 +29,8 @@ _Static_assert((int)LINEAR_ALIKE == (int)GEMV_MOST_VECTORS, "few rows of x");
 #define PANEL_COLS 512 /* most columns widened at once: with the rows, 1.1 MiB of f32 */
 #define TILE_ROWS 512  /* most rows of x in one product */
 #define ROUND_ROWS 128 /* the same where they are rounded */
-#define GEMV_ROWS 128  /* most rows of w in one product for few rows of x */
+#define GEMV_ROWS 128  /* rows of w in one product for few rows of x, at least, */
+#define GEMV_MOST 512  /* and at most: each product starts to fetch anew */
 #define FEW_ROWS 32    /* up to here panels are smaller, to fit a nearer cache */
 #define FEW_CELLS 1024 /* of FEW_CELLS / N rows, for N rows of x */
 #define ROWS_AHEAD 4   /* prefetch distance in stored rows */
@@ -177,7 +178,9 @@ static void forward_tile(real *y, const real *x, lvlm_stored w, const real *b, s
 static void forward_few(real *y, const real *x, lvlm_stored w, const real *b, size_t N,
                         size_t I, size_t O, const ops_scratch *scratch)
 {
-    const size_t rows = piece(O, GEMV_ROWS), n = n_pieces(O, rows);
+    const size_t share = O / (4 * scratch->n_threads);
+    const size_t rows = piece(O, max_size(GEMV_ROWS, min_size(share, GEMV_MOST)));
+    const size_t n = n_pieces(O, rows);
     gemv_pack(scratch->data, x, N, I);
 #pragma omp parallel for schedule(dynamic, 1)                                          \
     num_threads((int)scratch->n_threads) if (N * I * O > LVLM_PARALLEL_MIN)
