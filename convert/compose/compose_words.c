@@ -87,6 +87,7 @@ static int grow(lvlm_compose_parts *parts, const char *name, const lvlm_init *in
         parts->n_growths++;
         t->shape.dims[0] = parts->rows;
         t->data = NULL; /* it is stored nowhere */
+        t->map = NULL;
         FAIL_IF(!lvlm_shape_bytes(&t->n_bytes, &t->shape, t->dtype), err, LVLM_EFORMAT,
                 "'%s': a table of %" PRIu64 " rows is too large", t->name, parts->rows);
     }

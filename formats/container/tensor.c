@@ -53,6 +53,7 @@ void lvlm_tensor_done_with(const lvlm_tensor *tensor, uint64_t first, uint64_t n
     const lvlm_infile *const map = tensor->map;
     assert(first <= tensor->n_bytes && n_bytes <= tensor->n_bytes - first);
     if (map == NULL || n_bytes == 0) return;
+    assert(tensor->data >= map->bytes && tensor->data <= map->bytes + map->n_bytes);
     const uint64_t offset = (uint64_t)(tensor->data - map->bytes) + first;
     /* values of an expanded tensor share bytes: it may be shorter in the file */
     const uint64_t left = offset < map->n_bytes ? map->n_bytes - offset : 0;

@@ -4,7 +4,7 @@
 
 /* Static functions with this macro are compiled for several instruction sets; the best
  * is chosen when the program starts, before sanitizers are initialised. Products and
- * sums are never fused in any of them. */
+ * sums are never fused in any of them, but in gemv.c (CMakeLists.txt). */
 #define LVLM_SIMD_CLONES
 #if defined __has_attribute && defined __x86_64__ && !defined LVLM_SANITIZED
 #if __has_attribute(target_clones)

@@ -112,6 +112,7 @@ double *variant_values(variant *v, const lvlm_target *of)
     made->dtype = LVLM_F64;
     made->n_bytes = n * sizeof *values;
     made->data = (const unsigned char *)values;
+    made->map = NULL;
     made->detached = true;
     own(v, of)->here.tensor = made;
     return values;

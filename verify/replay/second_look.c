@@ -33,6 +33,7 @@ static int nudge(lvlm_tensor *t, lvlm_arena *arena, lvlm_error *err)
         x[i] *= (lvlm_random_scramble(i) & 1) != 0 ? 1 + DBL_EPSILON : 1 - DBL_EPSILON;
     t->dtype = LVLM_F64;
     t->data = (const unsigned char *)x;
+    t->map = NULL;
     t->n_bytes = n * sizeof *x;
     return 0;
 }

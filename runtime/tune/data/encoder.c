@@ -285,6 +285,7 @@ static int add_cut(const job *j, const lvlm_tensor *from, size_t T, lvlm_error *
         for (size_t b = 0; b < j->n; b++)
             memcpy(data + b * T * cell, from->data + b * old * cell, T * cell);
         to.data = data;
+        to.map = NULL;
         to.shape.dims[1] = T;
         to.n_bytes = (uint64_t)j->n * T * cell;
     }
